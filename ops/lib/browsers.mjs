@@ -1,0 +1,39 @@
+// browsers.mjs - headless Chromium volunteers.
+// @ts-check
+
+import { chromium } from 'playwright-core';
+
+/** What a headless Chromium needs to be quiet, and as root to start at all. */
+export const CHROMIUM_ARGS = [
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
+];
+
+/** @param {string[]} [args] more arguments */
+export function launchChromium(args = []) {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    headless: true,
+    args: [...CHROMIUM_ARGS, ...args],
+  });
+}
+
+/**
+ * Open the contribute page once a name, each with a storage of its own, so
+ * that each is an account of its own.
+ * @param {string} url of the grid
+ * @param {string[]} names
+ */
+export async function openVolunteers(url, names) {
+  const browser = await launchChromium();
+  for (const name of names) {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.goto(`${url}/contribute?autostart=1&intensity=100&name=${encodeURIComponent(name)}`);
+  }
+  return browser;
+}
