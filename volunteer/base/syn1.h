@@ -24,6 +24,9 @@
 //   76     body
 //    ?  4  CRC-32C of all bytes before it
 //
+// Calls and answers have no flags and dim 0; an answer's model is zero where
+// its span is.
+//
 // A row is dim int8 mantissas (-127 .. 127), then ceil(dim / 32) exponents
 // (u8, 0 .. SYN1_EXP_MAX): element i is mantissa[i] << exponent[i / 32].
 //
@@ -39,7 +42,8 @@
 //   24  4  n_predict <= n_rows: tell your own token after each of the last
 //          n_predict rows (teacher-forced)
 //   28  4  max_new: then go on from the last row by this many own tokens
-//   32  4  n_prompt: positions from here on hold generated tokens
+//   32  4  n_prompt <= SYN1_POS_MAX: positions from here on hold generated
+//          tokens
 //   36  4  inv_temp: 1 / temperature in Q16; 0 is greedy
 //   40  4  top_p in Q16, 1 .. 65536 (65536: off)
 //   44  4  top_k, 0: off
@@ -47,8 +51,8 @@
 //   56  4  presence penalty, i32 Q16, -2.0 .. 2.0
 //   60  4  frequency penalty, i32 Q16, -2.0 .. 2.0
 //   64  1  flags: 1 logprobs wanted, 2 ignore the model's end tokens
-//   65  1  n_top: alternatives a token when logprobs are wanted,
-//          0 .. SYN1_TOP_MAX
+//   65  1  n_top: alternatives a token, 0 .. SYN1_TOP_MAX when logprobs are
+//          wanted, else 0
 //   66  2  n_bias, 0 .. SYN1_BIAS_MAX
 //   68  2  n_stop, 0 .. SYN1_STOP_MAX
 //   70  2  0
@@ -59,15 +63,18 @@
 //
 // A unit has flag tokens, rows or both (a span after the first one needs token
 // ids only for penalties). With flag "prints only" the result carries
-// fingerprints and no rows: that is how a partial span is checked.
+// fingerprints and no rows: that is how a partial span is checked. A result's
+// flags say what it carries itself; rows and prints only exclude each other.
 //
 // Body of a result (volunteer to server), n_seqs entries in the unit's order:
 //
 //    0  8  sequence id
 //    8  4  epoch
-//   12  4  first: position of the first row given to the unit
+//   12  4  first: position of the first row given to the unit; first + n_rows,
+//          n_tokens and n_prints are at most SYN1_POS_MAX
 //   16  4  n_rows returned, only with flag rows (span without the head)
-//   20  4  n_tokens: the n_predict predicted ones, then the new ones
+//   20  4  n_tokens: the n_predict predicted ones, then the new ones; only
+//          with flag tokens (span with the head)
 //   24  4  n_prints: fingerprints, for head spans one a token, else one a row
 //   28  1  status: 0 ok, 1 KV missing (send the history), 2 no room
 //   29  1  finish: 0 none, 1 end or stop token (it is the last token),
@@ -228,7 +235,7 @@ struct syn1_call {
     uint32_t result_len;
     const uint8_t *held;   // n_held * SYN1_ID_LEN bytes
     const uint8_t *models; // n_models * (SYN1_ID_LEN + 4) bytes
-    const uint8_t *result; // result_len bytes: a frame of its own, unparsed
+    const uint8_t *result; // result_len bytes: a frame of its own, not parsed
 };
 
 struct syn1_answer {
@@ -236,7 +243,7 @@ struct syn1_answer {
     enum syn1_outcome outcome;
     uint32_t retry_ms;
     uint32_t unit_len;
-    const uint8_t *unit; // unit_len bytes: a frame of its own, unparsed
+    const uint8_t *unit; // unit_len bytes: a frame of its own, not parsed
 };
 
 // A parsed frame. For units and results walk the sequences with
@@ -256,10 +263,11 @@ static inline size_t syn1_row_len(uint32_t dim)
     return (size_t)dim + (dim + SYN1_GROUP - 1) / SYN1_GROUP;
 }
 
-// Parse a whole frame and check every entry in it. Errors: ERR_TRUNCATED,
-// ERR_VERSION, ERR_CHECKSUM, ERR_RANGE (a number past its limit above),
-// ERR_FORMAT (anything else, also trailing bytes). *out is untouched on error
-// and borrows buf.
+// Parse a whole frame and check every entry in it. Errors: ERR_TRUNCATED (buf
+// ends before the frame does), ERR_VERSION, ERR_CHECKSUM, ERR_RANGE (a number
+// past its limit above), ERR_FORMAT (anything else: unknown kinds and flags,
+// zeros that are not, bodies that do not add up, trailing bytes). *out is
+// untouched on error and borrows buf.
 MUST_USE enum err syn1_parse(const uint8_t *buf, size_t len,
                              struct syn1_frame *out);
 
@@ -271,8 +279,9 @@ bool syn1_result_next(const struct syn1_header *header, struct bytes *body,
                       struct syn1_result_seq *out);
 
 // Writing: begin, one put a sequence (or the one call or answer body), end.
-// n_seqs, body_len and the CRC are filled in by syn1_end. The writer trusts its
-// caller's numbers (they are ours) but never writes past out->cap: ERR_FULL.
+// n_seqs is counted, body_len and the CRC are filled in by syn1_end. out must be
+// empty at the beginning. The writer trusts its caller's numbers (they are
+// ours) but never writes past out->cap: ERR_FULL.
 void syn1_begin(struct bytes_out *out, const struct syn1_header *header);
 void syn1_put_unit_seq(struct bytes_out *out, const struct syn1_header *header,
                        const struct syn1_unit_seq *seq);
