@@ -27,7 +27,9 @@ static void fill_rows(uint8_t *rows, uint32_t n)
         for (uint32_t i = 0; i < DIM; i++)
             if (rows[i] == 0x80)
                 rows[i] = 0x81;
-        rows[DIM] = 0, rows[DIM + 1] = SYN1_EXP_MAX, rows[DIM + 2] = 1;
+        rows[DIM] = 0;
+        rows[DIM + 1] = SYN1_EXP_MAX;
+        rows[DIM + 2] = 1;
     }
 }
 
@@ -38,7 +40,8 @@ static struct syn1_header header(enum syn1_kind kind, uint16_t flags)
     if (kind == SYN1_UNIT || kind == SYN1_RESULT) {
         memset(h.model, 0xA1, sizeof h.model);
         memset(h.unit, 0xB2, sizeof h.unit);
-        h.span_first = 1, h.span_end = 3;
+        h.span_first = 1;
+        h.span_end = 3;
         h.attempt = 5;
         h.print_seed = UINT64_C(0x1122334455667788);
         h.dim = flags & SYN1_ROWS ? DIM : 0;
