@@ -34,7 +34,8 @@ static enum err activation_check(const struct json_fields *f, const char *key,
     const char *text = json_string_value(value);
     char says[80];
 
-    if (!value || (text && (strcmp(text, one) == 0 || strcmp(text, other) == 0)))
+    if (!value ||
+        (text && (strcmp(text, one) == 0 || strcmp(text, other) == 0)))
         return ERR_OK;
     (void)snprintf(says, sizeof says, "is not supported, only \"%s\"", one);
     return refuse(f, key, says);
@@ -62,14 +63,14 @@ static enum err layer_types_check(const struct json_fields *f)
 
 static enum err gpt2_parse(const struct json_fields *f, struct arch *a)
 {
-    const char *ctx = json_fields_get(f, "n_positions") ? "n_positions"
-                                                        : "n_ctx";
+    const char *ctx =
+        json_fields_get(f, "n_positions") ? "n_positions" : "n_ctx";
     enum err err;
 
     a->family = ARCH_GPT2;
     a->qkv_bias = true;
-    if ((err = json_fields_u32(f, "n_layer", 1, ARCH_LAYERS_MAX,
-                               &a->n_layers)) ||
+    if ((err =
+             json_fields_u32(f, "n_layer", 1, ARCH_LAYERS_MAX, &a->n_layers)) ||
         (err = json_fields_u32(f, "n_embd", 1, ARCH_WIDTH_MAX, &a->d_model)) ||
         (err = json_fields_u32(f, "n_head", 1, ARCH_WIDTH_MAX, &a->n_heads)) ||
         (err = json_fields_u32(f, ctx, 1, ARCH_CTX_MAX, &a->n_ctx)) ||
@@ -123,20 +124,18 @@ static enum err rope_kind_parse(const struct json_fields *f,
     else if (strcmp(text, "llama3") == 0)
         *kind = ARCH_ROPE_LLAMA3;
     else
-        return refuse(f, key,
-                      "is not supported, only default, linear, llama3");
+        return refuse(f, key, "is not supported, only default, linear, llama3");
     return ERR_OK;
 }
 
 static enum err rope_llama3_parse(const struct json_fields *f,
-                                  const struct json_fields *top,
-                                  struct rope *r)
+                                  const struct json_fields *top, struct rope *r)
 {
     const char *orig = "original_max_position_embeddings";
     enum err err;
 
-    if ((err = json_fields_real(f, "low_freq_factor", 1e-3, 1e6,
-                                &r->low_freq)) ||
+    if ((err =
+             json_fields_real(f, "low_freq_factor", 1e-3, 1e6, &r->low_freq)) ||
         (err = json_fields_real(f, "high_freq_factor", 1e-3, 1e6,
                                 &r->high_freq)) ||
         (err = json_fields_u32(json_fields_get(f, orig) ? f : top, orig, 1,
@@ -269,8 +268,9 @@ static enum err llama_parse(const struct json_fields *f, struct arch *a,
         (err = bool_require(f, "use_sliding_window", false)) ||
         (err = layer_types_check(f)) || (err = rope_parse(f, a)))
         return err;
-    if (family == ARCH_LLAMA && ((err = bool_require(f, "attention_bias", false)) ||
-                                 (err = bool_require(f, "mlp_bias", false))))
+    if (family == ARCH_LLAMA &&
+        ((err = bool_require(f, "attention_bias", false)) ||
+         (err = bool_require(f, "mlp_bias", false))))
         return err;
     return ERR_OK;
 }
@@ -342,8 +342,7 @@ static enum err config_parse(const struct json_fields *f, struct arch *a)
         err = refuse(f, "model_type",
                      "is not supported, only gpt2, llama, qwen2");
     if (!err)
-        err = json_fields_u32(f, "vocab_size", 1, ARCH_VOCAB_MAX,
-                              &a->n_vocab);
+        err = json_fields_u32(f, "vocab_size", 1, ARCH_VOCAB_MAX, &a->n_vocab);
     if (!err)
         err = dims_check(f, a);
     return err;

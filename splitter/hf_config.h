@@ -16,8 +16,7 @@
 // untouched. A context over ARCH_CTX_MAX is served up to that limit (not of
 // GPT-2, whose positions are a tensor).
 MUST_USE enum err hf_config_parse(const void *config, size_t config_len,
-                                  const void *generation,
-                                  size_t generation_len, struct why why,
-                                  struct arch *out);
+                                  const void *generation, size_t generation_len,
+                                  struct why why, struct arch *out);
 
 #endif

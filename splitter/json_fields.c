@@ -30,8 +30,8 @@ enum err json_fields_parse(const void *buf, size_t len, const char *where,
 {
     json_error_t error = {.line = 0};
     // jansson reads NULL as a bad argument, and an empty file maps to NULL.
-    json_t *json = json_loadb(len ? buf : "", len, JSON_REJECT_DUPLICATES,
-                              &error);
+    json_t *json =
+        json_loadb(len ? buf : "", len, JSON_REJECT_DUPLICATES, &error);
 
     if (!json)
         return why_fail(why, ERR_FORMAT, "%s: not valid JSON: line %d: %s",
@@ -65,9 +65,8 @@ enum err json_fields_u64(const struct json_fields *f, const char *key,
                                 "is not a whole number");
     v = json_integer_value(value);
     if (v < 0 || (uint64_t)v < min || (uint64_t)v > max) {
-        (void)snprintf(says, sizeof says,
-                       "is out of range (%ju to %ju)", (uintmax_t)min,
-                       (uintmax_t)max);
+        (void)snprintf(says, sizeof says, "is out of range (%ju to %ju)",
+                       (uintmax_t)min, (uintmax_t)max);
         return json_fields_fail(f, ERR_RANGE, key, value, says);
     }
     *out = (uint64_t)v;

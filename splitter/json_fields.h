@@ -36,9 +36,8 @@ MUST_USE enum err json_fields_u32_or(const struct json_fields *f,
                                      const char *key, uint32_t min,
                                      uint32_t max, uint32_t fallback,
                                      uint32_t *out);
-MUST_USE enum err json_fields_real(const struct json_fields *f,
-                                   const char *key, double min, double max,
-                                   double *out);
+MUST_USE enum err json_fields_real(const struct json_fields *f, const char *key,
+                                   double min, double max, double *out);
 MUST_USE enum err json_fields_real_or(const struct json_fields *f,
                                       const char *key, double min, double max,
                                       double fallback, double *out);
@@ -46,9 +45,8 @@ MUST_USE enum err json_fields_bool_or(const struct json_fields *f,
                                       const char *key, bool fallback,
                                       bool *out);
 // A string of 1 .. max_len bytes, borrowed from the object.
-MUST_USE enum err json_fields_text(const struct json_fields *f,
-                                   const char *key, size_t max_len,
-                                   const char **out);
+MUST_USE enum err json_fields_text(const struct json_fields *f, const char *key,
+                                   size_t max_len, const char **out);
 // An array of min .. max entries, borrowed from the object.
 MUST_USE enum err json_fields_array(const struct json_fields *f,
                                     const char *key, size_t min, size_t max,

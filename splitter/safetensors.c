@@ -110,8 +110,7 @@ static enum err offsets_parse(const struct json_fields *f,
 }
 
 static enum err tensor_parse(const struct parse *p, const char *name,
-                             const json_t *entry,
-                             struct safetensors_tensor *t)
+                             const json_t *entry, struct safetensors_tensor *t)
 {
     char where[WHY_LEN_MAX];
     struct json_fields f = {entry, where, p->why};
@@ -160,8 +159,8 @@ static enum err overlap_check(const struct parse *p,
         const struct safetensors_tensor *b = &st->tensors[i];
 
         if (b->n_bytes && a->data + a->n_bytes > b->data)
-            return why_fail(p->why, ERR_FORMAT, "%s: %s overlaps %s",
-                            p->where, b->name, a->name);
+            return why_fail(p->why, ERR_FORMAT, "%s: %s overlaps %s", p->where,
+                            b->name, a->name);
     }
     return ERR_OK;
 }
@@ -173,14 +172,14 @@ static enum err metadata_parse(const struct parse *p, const json_t *value,
     const json_t *entry;
 
     if (!json_is_object(value))
-        return why_fail(p->why, ERR_FORMAT,
-                        "%s: __metadata__: not an object", p->where);
+        return why_fail(p->why, ERR_FORMAT, "%s: __metadata__: not an object",
+                        p->where);
     // The iterator takes a json_t * that it does not change.
-    json_object_foreach((json_t *)(uintptr_t)value, key, entry)
-        if (!json_is_string(entry))
-            return why_fail(p->why, ERR_FORMAT,
-                            "%s: __metadata__: %.80s: not a string", p->where,
-                            key);
+    json_object_foreach((json_t *)(uintptr_t)value, key, entry) if (
+        !json_is_string(
+            entry)) return why_fail(p->why, ERR_FORMAT,
+                                    "%s: __metadata__: %.80s: not a string",
+                                    p->where, key);
     st->metadata = value;
     return ERR_OK;
 }
@@ -198,7 +197,8 @@ static enum err header_parse(const struct parse *p, struct safetensors *st)
     st->tensors = calloc(max + 1, sizeof *st->tensors);
     if (!st->tensors)
         return why_fail(p->why, ERR_NOMEM, "%s: out of memory", p->where);
-    json_object_foreach(st->header, name, entry) {
+    json_object_foreach(st->header, name, entry)
+    {
         if (strcmp(name, "__metadata__") == 0) {
             err = metadata_parse(p, entry, st);
         } else {
@@ -257,8 +257,8 @@ void safetensors_release(struct safetensors *st)
     *st = (struct safetensors){0};
 }
 
-const struct safetensors_tensor *
-safetensors_find(const struct safetensors *st, const char *name)
+const struct safetensors_tensor *safetensors_find(const struct safetensors *st,
+                                                  const char *name)
 {
     struct safetensors_tensor key = {.name = name};
 

@@ -62,7 +62,7 @@ MUST_USE enum err safetensors_parse(const uint8_t *buf, size_t len,
 void safetensors_release(struct safetensors *st);
 
 // NULL if there is none of that name.
-const struct safetensors_tensor *
-safetensors_find(const struct safetensors *st, const char *name);
+const struct safetensors_tensor *safetensors_find(const struct safetensors *st,
+                                                  const char *name);
 
 #endif

@@ -81,8 +81,8 @@ static const struct role_name llama_names[SOURCE_ROLES] = {
 static const struct role_name *role_name(const struct source *src,
                                          enum source_role role)
 {
-    bool bias = role == SOURCE_Q_BIAS || role == SOURCE_K_BIAS ||
-                role == SOURCE_V_BIAS;
+    bool bias =
+        role == SOURCE_Q_BIAS || role == SOURCE_K_BIAS || role == SOURCE_V_BIAS;
 
     if (src->arch.family == ARCH_GPT2)
         return &gpt2_names[role];
@@ -105,8 +105,8 @@ bool source_has(const struct source *src, enum source_role role)
     return role_name(src, role)->name;
 }
 
-void source_shape(const struct source *src, enum source_role role,
-                  size_t *rows, size_t *cols)
+void source_shape(const struct source *src, enum source_role role, size_t *rows,
+                  size_t *cols)
 {
     const struct arch *a = &src->arch;
     size_t q = (size_t)a->n_heads * a->head_dim;
@@ -182,8 +182,7 @@ static enum err shape_check(const struct view *v, uint64_t rows, uint64_t cols,
                         "%s: %s: the shape is not (%" PRIu64
                         ") as config.json says",
                         v->file->name, t->name, rows);
-    if (!vector &&
-        (t->n_dims != 2 || t->dims[0] != rows || t->dims[1] != cols))
+    if (!vector && (t->n_dims != 2 || t->dims[0] != rows || t->dims[1] != cols))
         return why_fail(why, ERR_FORMAT,
                         "%s: %s: the shape is not (%" PRIu64 ", %" PRIu64
                         ") as config.json says",
@@ -281,8 +280,8 @@ enum err source_read(const struct source *src, enum source_role role,
                      uint32_t layer, size_t row, size_t n_rows, float *out,
                      char *why_text, size_t why_len)
 {
-    const struct view *v = is_global(role) ? &src->global[role]
-                                           : &src->layers[layer][role];
+    const struct view *v =
+        is_global(role) ? &src->global[role] : &src->layers[layer][role];
     const struct safetensors_tensor *t = v->tensor;
     struct why why = {why_text, why_len};
     bool transposed = role_name(src, role)->transposed;
@@ -290,8 +289,8 @@ enum err source_read(const struct source *src, enum source_role role,
 
     source_shape(src, role, &rows, &cols);
     if (row > rows || n_rows > rows - row)
-        return why_fail(why, ERR_RANGE, "%s: rows %zu to %zu of %zu",
-                        t->name, row, row + n_rows, rows);
+        return why_fail(why, ERR_RANGE, "%s: rows %zu to %zu of %zu", t->name,
+                        row, row + n_rows, rows);
     if (transposed)
         rect_read(t, v->row + row, n_rows, cols, true, t->dims[1], out);
     else
@@ -299,8 +298,8 @@ enum err source_read(const struct source *src, enum source_role role,
     for (size_t i = 0; i < n_rows * cols; i++)
         if (!isfinite(out[i]))
             return why_fail(why, ERR_FORMAT,
-                            "%s: %s: row %zu, column %zu is %s",
-                            v->file->name, t->name, row + i / cols, i % cols,
+                            "%s: %s: row %zu, column %zu is %s", v->file->name,
+                            t->name, row + i / cols, i % cols,
                             isnan(out[i]) ? "NaN" : "infinite");
     if (row + n_rows == rows)
         file_map_drop(&v->file->map, (size_t)(t->data - v->file->map.data),

@@ -64,7 +64,8 @@ static enum err index_names(struct source_files *s, struct why why)
 
     if (!names)
         return why_fail(why, ERR_NOMEM, "%s: out of memory", index_name);
-    json_object_foreach(s->weight_map, tensor, value) {
+    json_object_foreach(s->weight_map, tensor, value)
+    {
         const char *name = json_string_value(value);
 
         if (!file_name_ok(name)) {
@@ -102,13 +103,14 @@ static enum err index_check(const struct source_files *s, struct why why)
     const char *tensor;
     json_t *value;
 
-    json_object_foreach(s->weight_map, tensor, value) {
+    json_object_foreach(s->weight_map, tensor, value)
+    {
         const struct source_file *file = file_find(s, json_string_value(value));
 
         if (!file || !safetensors_find(&file->tensors, tensor))
             return why_fail(why, ERR_NOT_FOUND,
-                            "%s: weight_map: %.80s is not in %.80s",
-                            index_name, tensor, json_string_value(value));
+                            "%s: weight_map: %.80s is not in %.80s", index_name,
+                            tensor, json_string_value(value));
     }
     return ERR_OK;
 }
@@ -120,8 +122,8 @@ static enum err index_load(struct source_files *s, const char *dir,
     enum err err = file_map_init(&map, dir, index_name, why);
 
     if (err == ERR_NOT_FOUND)
-        return why_fail(why, err, "%s: no such file in %s, nor %s",
-                        single_name, dir, index_name);
+        return why_fail(why, err, "%s: no such file in %s, nor %s", single_name,
+                        dir, index_name);
     if (err)
         return err;
     err = json_fields_parse(map.data, map.len, index_name, why, &s->index);

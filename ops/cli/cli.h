@@ -1,0 +1,58 @@
+// cli.h - what the verbs of the `synapse` program share.
+//
+// A verb is one file, x.c, with `int cli_x(int argc, char **argv)`. To add one:
+// a line in CLI_VERBS, and the file in CMakeLists.txt. argv[0] is "synapse x",
+// so that getopt_long's messages read right. The result is the exit status.
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+// X(name, arguments, what it does)
+#define CLI_VERBS(X)                                                  \
+    X(split, "HF_DIR OUT_DIR [--shards N] [--max-shard-bytes B] ...", \
+      "make a model folder of a Hugging Face folder")
+
+#define X(name, arguments, summary) int cli_##name(int argc, char **argv);
+CLI_VERBS(X)
+#undef X
+
+enum {
+    CLI_OK = 0,
+    CLI_FAILED = 1, // what was asked for could not be done
+    CLI_USAGE = 2,  // what was asked for makes no sense
+};
+
+// Print one line, "synapse x: ..." (argv0 is argv[0]), to stderr. Return
+// CLI_FAILED, or CLI_USAGE with a hint at --help.
+int cli_fail(const char *argv0, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+int cli_usage(const char *argv0, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+// A decimal number in min .. max, and nothing else. False leaves *out alone.
+bool cli_u64(const char *text, uint64_t min, uint64_t max, uint64_t *out);
+
+// A number of bytes, at least 1: 1500, 64K, 100M, 2G (powers of 1024).
+bool cli_bytes(const char *text, uint64_t *out);
+
+// "on" or "off".
+bool cli_switch(const char *text, bool *out);
+
+// A progress bar on stderr where that is a terminal, a line every tenth of the
+// way elsewhere. Zero it first; title and unit are borrowed.
+struct cli_progress {
+    const char *title;
+    const char *unit; // e.g. "MB"
+    double scale;     // done and total are divided by it for display
+    bool started, terminal;
+    int shown; // what the last output said: per cent, or tenths
+};
+
+void cli_progress_show(struct cli_progress *p, uint64_t done, uint64_t total);
+
+// End the bar's line, if there is one.
+void cli_progress_end(struct cli_progress *p);
+
+#endif
