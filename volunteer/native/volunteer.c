@@ -1,0 +1,365 @@
+#include "native/volunteer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "native/compute.h"
+#include "native/fetch.h"
+#include "native/models.h"
+
+enum {
+    JOIN_BACKOFF_MAX_MS = 15000,
+    FAULT_BACKOFF_MAX_MS = 30000,
+    RETRY_MIN_MS = 20, // between two calls that brought nothing
+    RETRY_MAX_MS = 60000,
+    PREFETCH_MS = 2000, // between calls for more while computing
+    SLOTS_UNKNOWN = 16, // before the first model is there
+};
+
+struct run {
+    const struct native_volunteer *config;
+    struct native_profile profile;
+    char backend[32];
+    struct native_net *net;
+    struct native_session session;
+    struct native_compute *compute;
+    struct native_models *models;
+
+    int64_t next_call_ms; // not before this without a result
+    int64_t next_progress_ms;
+    uint64_t told_tokens; // as of the last progress
+    unsigned join_tries;
+    unsigned faults; // failures in a row that a unit or model caused
+    bool want_model; // fetch model when nothing is in hand
+    uint8_t model[SYN1_ID_LEN];
+};
+
+static void tell(struct run *run, enum native_event_kind kind, const char *text,
+                 uint64_t a, uint64_t b)
+{
+    struct native_event event = {kind, text, a, b};
+
+    if (run->config->on_event)
+        run->config->on_event(&event, run->config->ctx);
+}
+
+static void on_trouble(const char *why, void *ctx)
+{
+    tell(ctx, NATIVE_TROUBLE, why, 0, 0);
+}
+
+static void on_fetch(const char *name, uint64_t have, uint64_t total, void *ctx)
+{
+    tell(ctx, NATIVE_FETCHING, name, have, total);
+}
+
+static const char *reason_text(enum syn1_reason reason)
+{
+    switch (reason) {
+    case SYN1_NO_WORK:
+        return "nothing is queued";
+    case SYN1_NOT_CACHED:
+        return "a model has to be fetched first";
+    case SYN1_QUOTA:
+        return "enough volunteers of this address are at work";
+    case SYN1_TRUST:
+        return "what is left may only go to proven volunteers";
+    case SYN1_STORE_DOWN:
+        return "the server's store is down";
+    case SYN1_DRAINING:
+        return "the server is going down";
+    case SYN1_NO_SLOTS:
+        return "no room for another sequence";
+    case SYN1_BANNED:
+        return "this account is banned";
+    case SYN1_WORK:
+    case SYN1_REASON_END:
+        break;
+    }
+    return "unknown reason";
+}
+
+static enum err join(struct run *run, char *why, size_t why_len)
+{
+    enum err err = native_session_join(&run->session, why, why_len);
+
+    native_compute_forget(run->compute);
+    if (!err) {
+        run->join_tries = 0;
+        run->next_call_ms = 0;
+        tell(run, NATIVE_JOINED, run->session.id, 0, 0);
+        return ERR_OK;
+    }
+    if (err == ERR_DENIED || err == ERR_NOMEM)
+        return err;
+    if (err == ERR_GONE) // stopped: the loop sees it
+        return ERR_OK;
+    tell(run, NATIVE_TROUBLE, why, 0, 0);
+    native_net_sleep(run->net,
+                     native_backoff_ms(run->join_tries++, JOIN_BACKOFF_MAX_MS));
+    return ERR_OK;
+}
+
+// Something of the server's or ours does not fit: do not hurry to repeat it.
+static void fault(struct run *run, const char *what, enum err err)
+{
+    char text[NATIVE_WHY_MAX];
+
+    snprintf(text, sizeof text, "%s: %s", what, err_text(err));
+    tell(run, NATIVE_TROUBLE, text, 0, 0);
+    run->next_call_ms = native_now_ms() +
+                        native_backoff_ms(run->faults++, FAULT_BACKOFF_MAX_MS);
+}
+
+static void model_opened(struct run *run)
+{
+    const struct native_model *model =
+        native_models_at(run->models, native_models_count(run->models) - 1);
+
+    tell(run, NATIVE_MODEL_READY, model->name, model->prefill_rows_s,
+         model->decode_tokens_s);
+}
+
+// Fetch and open the model that an answer asked for.
+static void model_bring(struct run *run)
+{
+    char folder[NATIVE_PATH_MAX], why[NATIVE_WHY_MAX] = "";
+    enum err err =
+        native_fetch_model(&(struct native_fetch){.net = run->net,
+                                                  .url = run->session.url,
+                                                  .cache = run->config->cache,
+                                                  .on_progress = on_fetch,
+                                                  .ctx = run},
+                           run->model, folder, why, sizeof why);
+
+    run->want_model = false;
+    if (!err)
+        err = native_models_open(run->models, folder, why, sizeof why);
+    if (err == ERR_GONE)
+        return;
+    if (!err || err == ERR_EXISTS) {
+        run->faults = 0;
+        model_opened(run);
+        return;
+    }
+    fault(run, why, err);
+}
+
+// Fill in a call from what is in hand. models has room for all.
+static void call_fill(struct run *run,
+                      const struct native_compute_status *status,
+                      uint8_t models[NATIVE_MODELS_MAX * (SYN1_ID_LEN + 4)],
+                      struct syn1_call *call)
+{
+    struct bytes_out out = {.ptr = models,
+                            .cap = NATIVE_MODELS_MAX * (SYN1_ID_LEN + 4)};
+    size_t n = native_models_count(run->models);
+    uint32_t slots = n ? 0 : SLOTS_UNKNOWN;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct native_model *model = native_models_at(run->models, i);
+
+        bytes_put(&out, model->id, SYN1_ID_LEN);
+        bytes_put_u16(&out, model->span_first);
+        bytes_put_u16(&out, model->span_end);
+        slots = model->n_slots > slots ? model->n_slots : slots;
+    }
+    *call = (struct syn1_call){
+        .n_held = status->n_held,
+        .n_models = (uint16_t)n,
+        .slots = slots > status->n_seqs ? slots - status->n_seqs : 0,
+        .memory = native_models_memory(run->models),
+        .prefill_rows_s = status->prefill_rows_s,
+        .decode_tokens_s = status->decode_tokens_s,
+        // While something is in hand its result must not wait for the call.
+        .wait_ms = status->n_held ? 0 : run->session.wait_ms,
+        .held = status->held,
+        .models = models,
+    };
+}
+
+static void answer_take(struct run *run, const struct native_answer *answer,
+                        bool computing)
+{
+    const struct syn1_answer *frame = &answer->frame;
+    int64_t retry_ms = frame->retry_ms;
+    enum err err;
+
+    if (frame->reason == SYN1_WORK) {
+        err = native_compute_give(run->compute, frame->unit, frame->unit_len);
+        if (err && err != ERR_EXISTS)
+            fault(run, "a unit cannot be taken", err);
+        else
+            run->next_call_ms = 0;
+        return;
+    }
+    if (frame->reason == SYN1_NOT_CACHED) {
+        run->want_model = true;
+        memcpy(run->model, answer->header.model, SYN1_ID_LEN);
+    }
+    if (retry_ms < RETRY_MIN_MS)
+        retry_ms = RETRY_MIN_MS;
+    if (computing && retry_ms < PREFETCH_MS)
+        retry_ms = PREFETCH_MS;
+    run->next_call_ms =
+        native_now_ms() + (retry_ms > RETRY_MAX_MS ? RETRY_MAX_MS : retry_ms);
+    if (!computing)
+        tell(run, NATIVE_IDLE, reason_text(frame->reason), 0, 0);
+}
+
+// One work call, with the oldest unit's result if it is done.
+static enum err call(struct run *run)
+{
+    uint8_t models[NATIVE_MODELS_MAX * (SYN1_ID_LEN + 4)];
+    struct native_compute_status status;
+    struct native_answer answer;
+    struct syn1_call frame;
+    uint8_t *result = NULL;
+    size_t result_len = 0;
+    enum err err, unit_err = ERR_OK;
+
+    err = native_compute_take(run->compute, &result, &result_len, &unit_err);
+    if (!err && unit_err) // it is not listed as held: others may try it
+        fault(run, "a unit cannot be computed", unit_err);
+    native_compute_status(run->compute, &status);
+    if (!err && !unit_err)
+        tell(run, NATIVE_UNIT_DONE, "", status.n_tokens, status.n_checked);
+    call_fill(run, &status, models, &frame);
+    frame.result = result;
+    frame.result_len = (uint32_t)result_len;
+    err = native_session_call(&run->session, &frame, on_trouble, run, &answer);
+    free(result);
+    if (err == ERR_DENIED) { // the server forgot us
+        run->session.id[0] = '\0';
+        return ERR_OK;
+    }
+    if (err == ERR_FORMAT) {
+        run->session.id[0] = '\0';
+        native_net_sleep(
+            run->net, native_backoff_ms(run->faults++, FAULT_BACKOFF_MAX_MS));
+        return ERR_OK;
+    }
+    if (err)
+        return err == ERR_GONE ? ERR_OK : err;
+    if (result_len && !unit_err && answer.frame.outcome == SYN1_ACCEPTED)
+        run->faults = 0;
+    answer_take(run, &answer, status.n_held > 0);
+    native_answer_release(&answer);
+    return ERR_OK;
+}
+
+static void progress(struct run *run,
+                     const struct native_compute_status *status)
+{
+    uint64_t tokens = status->n_tokens > run->told_tokens
+                          ? status->n_tokens - run->told_tokens
+                          : 0;
+
+    native_session_progress(&run->session, status->held, status->n_held,
+                            tokens);
+    run->told_tokens = status->n_tokens;
+    run->next_progress_ms = native_now_ms() + run->session.progress_ms;
+}
+
+// Do what is due, or wait for it.
+static enum err turn(struct run *run, char *why, size_t why_len)
+{
+    struct native_compute_status status;
+    int64_t now = native_now_ms(), until;
+
+    if (!run->session.id[0])
+        return join(run, why, why_len);
+    native_compute_status(run->compute, &status);
+    if (status.n_done)
+        return call(run);
+    if (run->want_model && !status.n_held) {
+        model_bring(run);
+        return ERR_OK;
+    }
+    if (status.n_held < NATIVE_HELD_MAX && !run->want_model &&
+        now >= run->next_call_ms)
+        return call(run);
+    if (!status.n_held)
+        run->next_progress_ms = now + run->session.progress_ms;
+    else if (now >= run->next_progress_ms) {
+        progress(run, &status);
+        return ERR_OK;
+    }
+    until = run->next_progress_ms;
+    if (status.n_held < NATIVE_HELD_MAX && run->next_call_ms < until)
+        until = run->next_call_ms;
+    native_net_wait(run->net, until > now ? until - now : 1);
+    return ERR_OK;
+}
+
+static enum err models_start(struct run *run, char *why, size_t why_len)
+{
+    const struct native_volunteer *config = run->config;
+    enum err err = native_models_new(
+        &(struct native_models_config){.isa = config->isa,
+                                       .n_threads = config->profile.n_threads,
+                                       .memory = config->profile.memory,
+                                       .n_seqs = config->n_seqs,
+                                       .step = native_compute_step,
+                                       .step_ctx = run->compute},
+        &run->models);
+
+    if (err) {
+        snprintf(why, why_len, "this machine has no such kernels: %s",
+                 err_text(err));
+        return err;
+    }
+    snprintf(run->backend, sizeof run->backend, "native-%s",
+             native_models_isa(run->models));
+    if (!run->profile.backend)
+        run->profile.backend = run->backend;
+    if (!config->models)
+        return ERR_OK;
+    err = native_models_open_all(run->models, config->models, why, why_len);
+    if (!err && native_models_count(run->models))
+        model_opened(run);
+    return err;
+}
+
+enum err native_volunteer_run(const struct native_volunteer *config, char *why,
+                              size_t why_len)
+{
+    struct run run = {.config = config, .profile = config->profile};
+    struct native_compute_status status;
+    enum err err;
+
+    snprintf(why, why_len, "%s", "");
+    err =
+        native_net_new(&(struct native_net_config){.cacert = config->cacert,
+                                                   .stop_fd = config->stop_fd},
+                       &run.net);
+    if (!err)
+        err = native_session_init(&run.session, config->url, run.net,
+                                  &run.profile);
+    if (!err)
+        err = native_compute_new(
+            &(struct native_compute_config){.net = run.net,
+                                            .intensity = config->intensity,
+                                            .delay_ms = config->delay_ms,
+                                            .wrong = config->wrong,
+                                            .wrong_every = config->wrong_every},
+            &run.compute);
+    if (!err)
+        err = models_start(&run, why, why_len);
+    if (!err)
+        err = native_compute_start(run.compute, run.models);
+    while (!err && !native_net_stopped(run.net))
+        err = turn(&run, why, why_len);
+    if (!err) {
+        native_compute_status(run.compute, &status);
+        native_session_leave(&run.session);
+        tell(&run, NATIVE_LEFT, "", status.n_units, 0);
+    }
+    if (err && !why[0])
+        snprintf(why, why_len, "%s", err_text(err));
+    native_compute_free(run.compute);
+    native_models_free(run.models);
+    native_net_free(run.net);
+    return err;
+}
