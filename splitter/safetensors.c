@@ -151,16 +151,21 @@ static int by_name(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+// The tensors are in order of place. Empty ones overlap nothing.
 static enum err overlap_check(const struct parse *p,
                               const struct safetensors *st)
 {
-    for (size_t i = 1; i < st->n_tensors; i++) {
-        const struct safetensors_tensor *a = &st->tensors[i - 1];
-        const struct safetensors_tensor *b = &st->tensors[i];
+    const struct safetensors_tensor *last = NULL;
 
-        if (b->n_bytes && a->data + a->n_bytes > b->data)
+    for (size_t i = 0; i < st->n_tensors; i++) {
+        const struct safetensors_tensor *t = &st->tensors[i];
+
+        if (!t->n_bytes)
+            continue;
+        if (last && last->data + last->n_bytes > t->data)
             return why_fail(p->why, ERR_FORMAT, "%s: %s overlaps %s", p->where,
-                            b->name, a->name);
+                            t->name, last->name);
+        last = t;
     }
     return ERR_OK;
 }
