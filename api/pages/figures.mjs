@@ -1,0 +1,105 @@
+// @ts-check
+// figures.mjs - numbers, and small helpers of the pages that show them. Text
+// reaches a page only through textContent.
+
+const PLAIN = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+
+/**
+ * A count, whole up to 99,999 and short from there (1.23M).
+ * @param {unknown} n
+ */
+export function count(n) {
+  if (typeof n !== "number" || !Number.isFinite(n)) return "–";
+  return n < 100000 ? PLAIN.format(n) : SHORT.format(n);
+}
+
+/**
+ * A rate, with one decimal while it is small.
+ * @param {unknown} n
+ */
+export function rate(n) {
+  if (typeof n !== "number" || !Number.isFinite(n)) return "–";
+  return n > 0 && n < 10 ? n.toFixed(1) : count(n);
+}
+
+/** @param {unknown} n  bytes */
+export function megabytes(n) {
+  if (typeof n !== "number" || !Number.isFinite(n)) return "–";
+  if (n > 0 && n < 100e3) return `${Math.max(0.1, n / 1e3).toFixed(n < 1e4 ? 1 : 0)} kB`;
+  return `${(n / 1e6).toFixed(n < 100e6 ? 1 : 0)} MB`;
+}
+
+/** What people call the engines. @param {unknown} backend */
+export function backendName(backend) {
+  const names = /** @type {Record<string, string>} */ ({
+    "wasm-relaxed": "WebAssembly (relaxed SIMD)",
+    "wasm-simd": "WebAssembly (SIMD)",
+    webgpu: "WebGPU",
+  });
+  if (typeof backend !== "string" || !backend) return "not known";
+  if (Object.hasOwn(names, backend)) return names[backend];
+  return backend.startsWith("native-") ? `native (${backend.slice(7)})` : backend;
+}
+
+/**
+ * The element with an id that the page must have.
+ * @template {Element} T
+ * @param {string} id
+ * @param {new () => T} type
+ * @returns {T}
+ */
+export function element(id, type) {
+  const found = document.getElementById(id);
+  if (!(found instanceof type)) throw new Error(`the page lacks #${id}`);
+  return found;
+}
+
+/**
+ * A new element with text in it.
+ * @param {string} tag
+ * @param {string} className
+ * @param {string} text
+ */
+export function make(tag, className, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  node.textContent = text;
+  return node;
+}
+
+/**
+ * GET JSON within ten seconds, or an error.
+ * @param {string} url
+ * @returns {Promise<any>}
+ */
+export async function getJson(url) {
+  const response = await fetch(url, { signal: AbortSignal.timeout(10000), headers: { accept: "application/json" } });
+  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+  return response.json();
+}
+
+/**
+ * Run `work` now and then every `ms` while the page is visible; when it throws,
+ * `onTrouble` gets the error and the wait doubles, up to a minute.
+ * @param {() => Promise<void>} work
+ * @param {number} ms
+ * @param {(error: Error|null) => void} onTrouble
+ */
+export async function repeat(work, ms, onTrouble) {
+  let wait = ms;
+  for (;;) {
+    if (document.visibilityState === "visible") {
+      try {
+        await work();
+        onTrouble(null);
+        wait = ms;
+      } catch (error) {
+        onTrouble(error instanceof Error ? error : new Error(String(error)));
+        wait = Math.min(60000, wait * 2);
+      }
+    }
+    const jitter = 0.85 + Math.random() * 0.3;
+    await new Promise((resolve) => setTimeout(resolve, wait * jitter));
+  }
+}

@@ -1,0 +1,61 @@
+// @ts-check
+// engine_worker.mjs - the worker in which the engine computes. It answers one
+// message after the other and knows nothing of the network.
+
+import { ShardMismatch, WasmEngine } from "./engine_wasm.mjs";
+import { dispatch } from "./messages.mjs";
+import { probe } from "./probe.mjs";
+
+/**
+ * @typedef {import("./messages.mjs").Open} Open
+ * @typedef {import("./messages.mjs").Load} Load
+ * @typedef {import("./messages.mjs").Run} Run
+ */
+
+/** @type {WasmEngine|null} */
+let engine = null;
+let queue = Promise.resolve();
+
+/** @returns {WasmEngine} */
+function opened() {
+  if (!engine) throw new Error("the engine is not open");
+  return engine;
+}
+
+/** @param {Open} m */
+async function open(m) {
+  const probeMs = await probe(m.wasm);
+  engine = await WasmEngine.open(m.wasm);
+  return { backend: engine.backend, probeMs };
+}
+
+/** @param {Load} m */
+async function load(m) {
+  const total = m.shards.reduce((n, s) => n + s.blob.size, 0);
+  await opened().load(m.model, m.shards, m.maxBytes, (done) => self.postMessage({ kind: "loading", done, total }));
+  return { slots: opened().freeSlots() };
+}
+
+/** @param {Run} m */
+async function run(m) {
+  const result = opened().run(m.frame);
+  return { result, slots: opened().freeSlots() };
+}
+
+/** @param {(m: any) => Promise<any>} work */
+function answered(work) {
+  return (/** @type {{call: number}} */ m) => {
+    queue = queue.then(async () => {
+      try {
+        self.postMessage({ kind: "done", call: m.call, value: await work(m) });
+      } catch (error) {
+        const e = error instanceof Error ? error : new Error(String(error));
+        const shard = error instanceof ShardMismatch ? error.sha256 : null;
+        self.postMessage({ kind: "failed", call: m.call, text: e.message, name: e.name, shard });
+      }
+    });
+  };
+}
+
+const table = { open: answered(open), load: answered(load), run: answered(run) };
+self.onmessage = (event) => dispatch(table, event.data);

@@ -1,0 +1,77 @@
+// @ts-check
+// messages.mjs - the one table of messages between the contribute page, the
+// volunteer's worker and the engine's worker. Every message is an object with a
+// `kind`; a kind that the table of its direction lacks throws at both ends.
+//
+//   page -> worker     look, start, stop, tune
+//   worker -> page     found, state, joined, counts, trouble
+//   worker -> engine   open, load, run    (each with a number `call`)
+//   engine -> worker   done, failed       (with the same `call`), loading
+
+/**
+ * @typedef {import("./features.mjs").Features} Features
+ *
+ * @typedef {object} ModelOffer  a model of this grid, as the page shows it
+ * @property {string} id         64 hex digits
+ * @property {string} name
+ * @property {number} bytes
+ * @property {number} missing    bytes that are not in the cache yet
+ *
+ * @typedef {object} Tuning
+ * @property {number} intensity  percent of the time that the engine may run
+ * @property {number} maxBytes   of storage and of memory
+ *
+ * @typedef {object} Counts      since this page was opened
+ * @property {number} tokens     told by this device in units that were accepted
+ * @property {number} checked    of these, tokens that checked another's work
+ * @property {number} units
+ * @property {number} late       units that came too late to count
+ * @property {number} bytesDown
+ * @property {number} bytesUp
+ * @property {number} speed      tokens a second while computing, 0: not known
+ *
+ * @typedef {object} State       what the volunteer is doing, for people
+ * @property {"stopped"|"probing"|"joining"|"downloading"|"loading"|"computing"|
+ *   "checking"|"resting"|"waiting"|"retrying"|"standby"|"failed"} name
+ * @property {string} [detail]   one sentence, plain words
+ * @property {number} [done]     bytes, with downloading
+ * @property {number} [total]    bytes, with downloading
+ * @property {number} [sequences] with computing and checking
+ * @property {string} [model]    its name, with downloading and loading
+ *
+ * @typedef {{kind: "look"}} Look
+ * @typedef {{kind: "start", account: string, name: string, tuning: Tuning}} Start
+ * @typedef {{kind: "stop"}} Stop
+ * @typedef {{kind: "tune", tuning: Tuning}} Tune
+ * @typedef {Look|Start|Stop|Tune} ToWorker
+ *
+ * @typedef {{kind: "found", features: Features, models: ModelOffer[], problem: string|null}} Found
+ * @typedef {{kind: "state", state: State}} StateMessage
+ * @typedef {{kind: "joined", id: string, token: string, accountId: string, name: string, backend: string}} Joined
+ * @typedef {{kind: "counts", counts: Counts}} CountsMessage
+ * @typedef {{kind: "trouble", text: string}} Trouble
+ * @typedef {Found|StateMessage|Joined|CountsMessage|Trouble} ToPage
+ *
+ * @typedef {{name: string, blob: Blob, sha256: string}} ShardBlob
+ * @typedef {{kind: "open", call: number, wasm: string}} Open
+ * @typedef {{kind: "load", call: number, model: string, shards: ShardBlob[], maxBytes: number}} Load
+ * @typedef {{kind: "run", call: number, frame: Uint8Array}} Run
+ * @typedef {Open|Load|Run} ToEngine
+ *
+ * @typedef {{kind: "done", call: number, value: any}} Done
+ * @typedef {{kind: "failed", call: number, text: string, name: string, shard: string|null}} Failed
+ * @typedef {{kind: "loading", done: number, total: number}} Loading
+ * @typedef {Done|Failed|Loading} FromEngine
+ */
+
+/**
+ * Call the handler of a message's kind.
+ * @param {Record<string, (message: any) => void>} table
+ * @param {any} message
+ */
+export function dispatch(table, message) {
+  const kind = message && typeof message === "object" ? message.kind : undefined;
+  if (typeof kind !== "string" || !Object.hasOwn(table, kind))
+    throw new TypeError(`unknown message kind: ${String(kind)}`);
+  table[kind](message);
+}

@@ -1,0 +1,278 @@
+// @ts-check
+// shard_store.mjs - where shards are kept, by their SHA-256: in the Origin
+// Private File System, else in Cache Storage, else in memory. A store holds two
+// kinds of things: parts, which are being downloaded and prove nothing, and
+// shards, which were verified whole before `keep` was called. Reading a shard
+// gives a Blob, which the browser reads from disk piece by piece. Only one
+// download per profile runs at a time (work_lock in worker.mjs sees to it).
+
+/**
+ * @typedef {object} Part        an unfinished download
+ * @property {number} size       bytes so far
+ * @property {(each: (bytes: Uint8Array) => void) => Promise<void>} replay
+ *   give out what is there already, in order
+ * @property {(bytes: Uint8Array) => void} append
+ * @property {() => void} clear  back to no bytes
+ * @property {() => Promise<Blob>} keep  it is verified: make it a shard. Ends the part
+ * @property {() => void} close  stop, and leave the bytes for a later try
+ *
+ * @typedef {object} SyncAccess  a FileSystemSyncAccessHandle, which only workers have
+ * @property {() => number} getSize
+ * @property {(into: Uint8Array, options: {at: number}) => number} read
+ * @property {(from: Uint8Array, options: {at: number}) => number} write
+ * @property {(size: number) => void} truncate
+ * @property {() => void} flush
+ * @property {() => void} close
+ *
+ * @typedef {object} ShardStore
+ * @property {"opfs"|"cache"|"memory"} kind
+ * @property {(sha256: string, bytes: number) => Promise<Blob|null>} get
+ * @property {(sha256: string) => Promise<Part>} part
+ * @property {(sha256: string) => Promise<void>} remove
+ * @property {() => Promise<{sha256: string, bytes: number}[]>} list  parts too
+ */
+
+const FOLDER = "synapse-shards";
+const PIECE = 4 << 20;
+
+/**
+ * The best store that this browser has.
+ * @param {"opfs"|"cache"|"memory"} kind  from features.mjs
+ * @returns {Promise<ShardStore>}
+ */
+export async function openStore(kind) {
+  if (kind === "opfs") {
+    const root = await navigator.storage.getDirectory();
+    return new FileStore(await root.getDirectoryHandle(FOLDER, { create: true }));
+  }
+  if (kind === "cache") return new CacheStore(await caches.open(FOLDER));
+  return new MemoryStore();
+}
+
+/** @implements {ShardStore} */
+class FileStore {
+  /** @param {FileSystemDirectoryHandle} folder */
+  constructor(folder) {
+    this.kind = /** @type {const} */ ("opfs");
+    this.folder = folder;
+  }
+
+  /**
+   * @param {string} sha256
+   * @param {number} bytes
+   */
+  async get(sha256, bytes) {
+    try {
+      const file = await (await this.folder.getFileHandle(sha256)).getFile();
+      if (file.size === bytes) return file;
+      await this.remove(sha256);
+    } catch (error) {
+      if (!isNamed(error, "NotFoundError")) throw error;
+    }
+    return null;
+  }
+
+  /** @param {string} sha256 */
+  async part(sha256) {
+    const handle = await this.folder.getFileHandle(`${sha256}.part`, { create: true });
+    return new FilePart(this.folder, handle, await /** @type {any} */ (handle).createSyncAccessHandle(), sha256);
+  }
+
+  /** @param {string} sha256 */
+  async remove(sha256) {
+    for (const name of [sha256, `${sha256}.part`]) {
+      try {
+        await this.folder.removeEntry(name);
+      } catch (error) {
+        if (!isNamed(error, "NotFoundError")) throw error;
+      }
+    }
+  }
+
+  async list() {
+    const all = [];
+    for await (const [name, handle] of /** @type {any} */ (this.folder).entries())
+      all.push({ sha256: name.replace(/\.part$/, ""), bytes: (await handle.getFile()).size });
+    return all;
+  }
+}
+
+/** @implements {Part} */
+class FilePart {
+  /**
+   * @param {FileSystemDirectoryHandle} folder
+   * @param {FileSystemFileHandle} handle
+   * @param {SyncAccess} access
+   * @param {string} sha256
+   */
+  constructor(folder, handle, access, sha256) {
+    this.folder = folder;
+    this.handle = handle;
+    this.access = access;
+    this.sha256 = sha256;
+    this.size = access.getSize();
+    this.open = true;
+  }
+
+  /** @param {(bytes: Uint8Array) => void} each */
+  async replay(each) {
+    const piece = new Uint8Array(PIECE);
+    for (let at = 0; at < this.size; ) {
+      const n = this.access.read(piece, { at });
+      if (n === 0) throw new Error("a cached file ends early");
+      each(piece.subarray(0, n));
+      at += n;
+    }
+  }
+
+  /** @param {Uint8Array} bytes */
+  append(bytes) {
+    for (let at = 0; at < bytes.length; ) {
+      const n = this.access.write(bytes.subarray(at), { at: this.size });
+      if (n === 0) throw new Error("the browser's storage is full");
+      at += n;
+      this.size += n;
+    }
+  }
+
+  clear() {
+    this.access.truncate(0);
+    this.size = 0;
+  }
+
+  async keep() {
+    this.access.flush();
+    this.close();
+    // Renaming is one step: a shard is there whole or not at all.
+    await /** @type {any} */ (this.handle).move(this.sha256);
+    return (await this.folder.getFileHandle(this.sha256)).getFile();
+  }
+
+  close() {
+    if (this.open) this.access.close();
+    this.open = false;
+  }
+}
+
+/** @param {string} sha256 */
+function cacheKey(sha256) {
+  return `/shard-cache/${sha256}`;
+}
+
+/** @implements {ShardStore} */
+class CacheStore {
+  /** @param {Cache} cache */
+  constructor(cache) {
+    this.kind = /** @type {const} */ ("cache");
+    this.cache = cache;
+  }
+
+  /**
+   * @param {string} sha256
+   * @param {number} bytes
+   */
+  async get(sha256, bytes) {
+    const found = await this.cache.match(cacheKey(sha256));
+    const blob = found ? await found.blob() : null;
+    return blob && blob.size === bytes ? blob : null;
+  }
+
+  /** @param {string} sha256 */
+  async part(sha256) {
+    return new MemoryPart(async (blob) => {
+      await this.cache.put(cacheKey(sha256), new Response(blob));
+    });
+  }
+
+  /** @param {string} sha256 */
+  async remove(sha256) {
+    await this.cache.delete(cacheKey(sha256));
+  }
+
+  async list() {
+    const all = [];
+    for (const key of await this.cache.keys()) {
+      const found = await this.cache.match(key);
+      if (found) all.push({ sha256: key.url.split("/").pop() ?? "", bytes: (await found.blob()).size });
+    }
+    return all;
+  }
+}
+
+/** @implements {ShardStore} */
+export class MemoryStore {
+  constructor() {
+    this.kind = /** @type {const} */ ("memory");
+    /** @type {Map<string, Blob>} */
+    this.blobs = new Map();
+  }
+
+  /**
+   * @param {string} sha256
+   * @param {number} bytes
+   */
+  async get(sha256, bytes) {
+    const blob = this.blobs.get(sha256);
+    return blob && blob.size === bytes ? blob : null;
+  }
+
+  /** @param {string} sha256 */
+  async part(sha256) {
+    return new MemoryPart(async (blob) => {
+      this.blobs.set(sha256, blob);
+    });
+  }
+
+  /** @param {string} sha256 */
+  async remove(sha256) {
+    this.blobs.delete(sha256);
+  }
+
+  async list() {
+    return [...this.blobs].map(([sha256, blob]) => ({ sha256, bytes: blob.size }));
+  }
+}
+
+/** @implements {Part} */
+class MemoryPart {
+  /** @param {(blob: Blob) => Promise<void>} store */
+  constructor(store) {
+    this.store = store;
+    this.size = 0;
+    /** @type {Uint8Array<ArrayBuffer>[]} */
+    this.pieces = [];
+  }
+
+  /** @param {(bytes: Uint8Array) => void} each */
+  async replay(each) {
+    this.pieces.forEach(each);
+  }
+
+  /** @param {Uint8Array} bytes */
+  append(bytes) {
+    this.pieces.push(bytes.slice());
+    this.size += bytes.length;
+  }
+
+  clear() {
+    this.pieces = [];
+    this.size = 0;
+  }
+
+  async keep() {
+    const blob = new Blob(this.pieces);
+    this.pieces = [];
+    await this.store(blob);
+    return blob;
+  }
+
+  close() {}
+}
+
+/**
+ * @param {unknown} error
+ * @param {string} name
+ */
+function isNamed(error, name) {
+  return error instanceof DOMException && error.name === name;
+}

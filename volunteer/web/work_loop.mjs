@@ -1,0 +1,280 @@
+// @ts-check
+// work_loop.mjs - a joined volunteer at work. Two loops share what is in hand:
+// one talks (a call brings a result and returns the next unit), one computes.
+// Up to two units are in hand, so that the device does not wait for the network.
+
+import { sleep } from "./http.mjs";
+import { reasonText } from "./reasons.mjs";
+import { Outcome, Reason, encodeCall, resultInfo, unitInfo } from "./syn1.mjs";
+
+const HAND_MAX = 2;
+const FAILURES_MAX = 3;
+const EWMA = 0.3; // weight of the newest measurement
+
+/**
+ * @typedef {import("./grid.mjs").Membership} Membership
+ * @typedef {import("./messages.mjs").Counts} Counts
+ * @typedef {import("./messages.mjs").State} State
+ * @typedef {import("./messages.mjs").Tuning} Tuning
+ * @typedef {import("./syn1.mjs").UnitInfo} UnitInfo
+ * @typedef {import("./syn1.mjs").CachedSpan} CachedSpan
+ *
+ * @typedef {object} ModelShelf  what models.mjs gives
+ * @property {() => CachedSpan[]} cached
+ * @property {(model16: string, signal: AbortSignal) => Promise<void>} fetch
+ * @property {(model16: string, frame: Uint8Array, signal: AbortSignal) =>
+ *   Promise<{result: Uint8Array<ArrayBuffer>, slots: number}>} run
+ * @property {() => number} slots
+ *
+ * @typedef {object} Hooks
+ * @property {(state: State) => void} onState
+ * @property {(counts: Counts) => void} onCounts
+ * @property {(text: string) => void} onTrouble
+ *
+ * @typedef {{info: UnitInfo, frame: Uint8Array}} Unit
+ * @typedef {{info: UnitInfo, frame: Uint8Array<ArrayBuffer>, tokens: number}} Finished
+ */
+
+/** Counts that begin at nothing. @returns {Counts} */
+export function newCounts() {
+  return { tokens: 0, checked: 0, units: 0, late: 0, bytesDown: 0, bytesUp: 0, speed: 0 };
+}
+
+export class WorkLoop {
+  /**
+   * @param {Membership} member
+   * @param {ModelShelf} shelf
+   * @param {Tuning} tuning   may be changed from outside at any time
+   * @param {Counts} counts   go on over several memberships
+   * @param {Hooks} hooks
+   */
+  constructor(member, shelf, tuning, counts, hooks) {
+    this.member = member;
+    this.shelf = shelf;
+    this.tuning = tuning;
+    this.counts = counts;
+    this.hooks = hooks;
+    /** @type {Unit[]} the first is being computed */
+    this.hand = [];
+    /** @type {Finished[]} */
+    this.finished = [];
+    this.prefill = 0;
+    this.decode = 0;
+    this.failures = 0;
+    this.why = "Asking the server for work.";
+    this.asked = false; // no more to be had while the hand is not empty
+    /** @type {(() => void)[]} */
+    this.waiters = [];
+  }
+
+  /**
+   * Work until the signal stops it or an error ends it.
+   * @param {AbortSignal} signal
+   */
+  async run(signal) {
+    const control = new AbortController();
+    const stop = () => control.abort(signal.reason);
+    signal.throwIfAborted();
+    signal.addEventListener("abort", stop, { once: true });
+    const loops = [this.talk(control.signal), this.compute(control.signal), this.report(control.signal),
+      this.member.presence(control.signal)];
+    try {
+      await Promise.all(loops);
+    } finally {
+      signal.removeEventListener("abort", stop);
+      control.abort(new DOMException("this membership ended", "AbortError"));
+      await Promise.allSettled(loops);
+    }
+  }
+
+  /** Wake whoever waits for the hand to change. */
+  changed() {
+    const waiters = this.waiters;
+    this.waiters = [];
+    for (const wake of waiters) wake();
+  }
+
+  /** @param {AbortSignal} signal */
+  change(signal) {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason);
+      const stop = () => reject(signal.reason);
+      signal.addEventListener("abort", stop, { once: true });
+      this.waiters.push(() => {
+        signal.removeEventListener("abort", stop);
+        resolve(undefined);
+      });
+    });
+  }
+
+  /** @param {AbortSignal} signal */
+  async talk(signal) {
+    for (;;) {
+      while (!this.finished.length && this.hand.length && (this.asked || this.hand.length >= HAND_MAX))
+        await this.change(signal);
+      const posted = this.finished.shift() ?? null;
+      const waitMs = this.hand.length || this.finished.length ? 0 : this.member.waitMs;
+      const call = encodeCall({
+        number: this.member.nextNumber(),
+        held: [...this.hand, ...this.finished].map((u) => u.info.id),
+        models: this.shelf.cached(),
+        slots: this.slots(),
+        memory: this.tuning.maxBytes,
+        prefill: this.prefill * this.duty(),
+        decode: this.decode * this.duty(),
+        waitMs,
+        result: posted?.frame ?? null,
+      });
+      if (waitMs) this.hooks.onState({ name: "waiting", detail: this.why });
+      const answer = await this.member.call(call, waitMs, this.callHooks(), signal);
+      if (posted) this.count(posted, answer.outcome);
+      if (answer.unit) this.take(answer.unit);
+      else await this.rest(answer, signal);
+    }
+  }
+
+  callHooks() {
+    return {
+      onRetry: (/** @type {string} */ why, /** @type {number} */ ms) => {
+        const detail = `${sentence(why)} Trying again in ${Math.max(1, Math.round(ms / 1000))} s; nothing is lost.`;
+        this.hooks.onState({ name: "retrying", detail });
+      },
+      onDown: (/** @type {number} */ n) => { this.counts.bytesDown += n; },
+      onUp: (/** @type {number} */ n) => { this.counts.bytesUp += n; },
+    };
+  }
+
+  /** Share of the time that the engine may run, 0 .. 1. */
+  duty() {
+    return Math.min(100, Math.max(1, this.tuning.intensity)) / 100;
+  }
+
+  /** Sequences there is room for: units that wait in hand will take theirs. */
+  slots() {
+    const waiting = this.hand.slice(1).reduce((n, u) => n + u.info.sequences, 0);
+    return Math.max(0, this.shelf.slots() - waiting);
+  }
+
+  /** @param {Uint8Array} frame */
+  take(frame) {
+    this.hand.push({ info: unitInfo(frame), frame });
+    this.asked = false;
+    this.changed();
+  }
+
+  /**
+   * There was no unit: say why, and wait as long as the server asks for.
+   * @param {import("./syn1.mjs").Answer} answer
+   * @param {AbortSignal} signal
+   */
+  async rest(answer, signal) {
+    this.asked = true;
+    if (this.hand.length || this.finished.length) return;
+    this.asked = false;
+    this.why = reasonText(answer.reason);
+    if (answer.reason === Reason.NOT_CACHED) return this.shelf.fetch(answer.header.model, signal);
+    this.hooks.onState({ name: "waiting", detail: this.why });
+    await sleep(answer.retryMs * (0.75 + Math.random() / 2), signal);
+  }
+
+  /** @param {AbortSignal} signal */
+  async compute(signal) {
+    for (;;) {
+      while (!this.hand.length) await this.change(signal);
+      const { info, frame } = this.hand[0];
+      this.hooks.onState({ name: info.check ? "checking" : "computing", sequences: info.sequences });
+      const started = performance.now();
+      const done = await this.tryRun(info, frame, signal);
+      const ms = performance.now() - started;
+      this.hand.shift();
+      this.asked = false;
+      if (done) this.finished.push({ info, frame: done, tokens: this.measure(info, done, ms) });
+      this.changed();
+      const restMs = ms * (1 / this.duty() - 1);
+      if (restMs > 1) {
+        if (this.hand.length) this.hooks.onState({ name: "resting" });
+        await sleep(restMs, signal);
+      }
+    }
+  }
+
+  /**
+   * The result, or null where the engine could not make one: then the unit is
+   * no longer listed as held, and the server gives its rows to someone else.
+   * @param {UnitInfo} info
+   * @param {Uint8Array} frame
+   * @param {AbortSignal} signal
+   */
+  async tryRun(info, frame, signal) {
+    try {
+      const { result } = await this.shelf.run(info.model, frame, signal);
+      this.failures = 0;
+      return result;
+    } catch (error) {
+      signal.throwIfAborted();
+      const text = error instanceof Error ? error.message : String(error);
+      if (++this.failures >= FAILURES_MAX) throw new Error(`The engine failed ${FAILURES_MAX} times in a row: ${text}`);
+      this.hooks.onTrouble(`One unit could not be computed (${text}). It goes to another device.`);
+      return null;
+    }
+  }
+
+  /**
+   * Take a unit's speed down; returns the tokens it told.
+   * @param {UnitInfo} info
+   * @param {Uint8Array} result
+   * @param {number} ms
+   */
+  measure(info, result, ms) {
+    const { tokens } = resultInfo(result);
+    const seconds = Math.max(ms, 0.1) / 1000;
+    // A unit of one kind measures that kind; a mixed one is taken as decoding
+    // only when most of its steps are.
+    if (tokens > 0 && tokens >= info.rows && !info.check) this.decode = blend(this.decode, tokens / seconds);
+    else if (info.rows > 0) this.prefill = blend(this.prefill, (info.rows + tokens) / seconds);
+    if (tokens > 0) this.counts.speed = blend(this.counts.speed, tokens / seconds);
+    return tokens;
+  }
+
+  /**
+   * @param {Finished} posted
+   * @param {number} outcome
+   */
+  count(posted, outcome) {
+    if (outcome === Outcome.ACCEPTED) {
+      this.counts.units++;
+      this.counts.tokens += posted.tokens;
+      if (posted.info.check) this.counts.checked += posted.tokens;
+    } else {
+      this.counts.late++;
+    }
+    this.hooks.onCounts(this.counts);
+  }
+
+  /**
+   * Tell the server that what is in hand is being worked on.
+   * @param {AbortSignal} signal
+   */
+  async report(signal) {
+    for (;;) {
+      await sleep(this.member.progressMs, signal);
+      const units = [...this.hand, ...this.finished].map((u) => u.info.id);
+      if (units.length) await this.member.progress(units, this.counts.tokens, signal);
+      this.hooks.onCounts(this.counts);
+    }
+  }
+}
+
+/**
+ * @param {number} old  0: nothing measured yet
+ * @param {number} now
+ */
+function blend(old, now) {
+  return old ? old + EWMA * (now - old) : now;
+}
+
+/** @param {string} text */
+function sentence(text) {
+  const t = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(t) ? t : `${t}.`;
+}

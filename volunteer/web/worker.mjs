@@ -1,0 +1,230 @@
+// @ts-check
+// worker.mjs - the volunteer: a dedicated worker between the page, which only
+// shows and asks, and the engine, which only computes. It looks at the device,
+// joins, keeps the model, works, and joins again when the server forgot it.
+
+import { RemoteEngine } from "./engine_remote.mjs";
+import { WasmEngine } from "./engine_wasm.mjs";
+import { findFeatures } from "./features.mjs";
+import { Membership, RejoinError, listModels } from "./grid.mjs";
+import { Backoff, HttpError, NetworkError, sleep } from "./http.mjs";
+import { dispatch } from "./messages.mjs";
+import { Models, TooLargeError } from "./models.mjs";
+import { openStore } from "./shard_store.mjs";
+import { WorkLoop, newCounts } from "./work_loop.mjs";
+
+/**
+ * @typedef {import("./messages.mjs").State} State
+ * @typedef {import("./messages.mjs").Start} Start
+ * @typedef {import("./messages.mjs").Tune} Tune
+ * @typedef {import("./messages.mjs").ToPage} ToPage
+ * @typedef {import("./messages.mjs").Tuning} Tuning
+ * @typedef {import("./shard_fetch.mjs").Hasher} Hasher
+ */
+
+const BASE = self.location.origin;
+const MODULES = Object.freeze({ relaxed: "synapse-relaxed.wasm", simd: "synapse-simd.wasm" });
+const LOCK = "synapse-volunteer";
+
+/** @type {Tuning} */
+const tuning = { intensity: 100, maxBytes: 512e6 };
+const counts = newCounts();
+/** @type {AbortController|null} */
+let running = null;
+/** @type {Promise<void>} */
+let ended = Promise.resolve();
+
+/** @param {ToPage} message */
+function tell(message) {
+  self.postMessage(message);
+}
+
+/** @param {State} state */
+function tellState(state) {
+  tell({ kind: "state", state });
+}
+
+/** @param {string} file */
+function moduleUrl(file) {
+  return new URL(`./${file}`, import.meta.url).href;
+}
+
+/** Look at the device and at what the server offers. Downloads no model. */
+async function look() {
+  const features = await findFeatures();
+  try {
+    const store = await openStore(features.storage);
+    const models = [];
+    for (const model of await listModels(BASE, AbortSignal.timeout(20000))) {
+      let missing = 0;
+      for (const s of model.shards) if (!(await store.get(s.sha256, s.bytes))) missing += s.bytes;
+      models.push({ id: model.id, name: model.name, bytes: model.bytes, missing });
+    }
+    tell({ kind: "found", features, models, problem: null });
+  } catch (error) {
+    tell({ kind: "found", features, models: [], problem: textOf(error) });
+  }
+}
+
+/** @param {Start} m */
+function start(m) {
+  stop();
+  const control = new AbortController();
+  running = control;
+  Object.assign(tuning, m.tuning);
+  ended = ended.then(async () => {
+    try {
+      await alone(() => contribute(m, control.signal), control.signal);
+    } catch (error) {
+      if (!control.signal.aborted) tellState({ name: "failed", detail: textOf(error) });
+    }
+    if (control.signal.aborted && running === control) tellState({ name: "stopped" });
+  });
+}
+
+function stop() {
+  running?.abort(new DOMException("stopped", "AbortError"));
+}
+
+/**
+ * One volunteer a browser profile: a second tab waits for the first to end.
+ * Where there are no locks (no secure context) every tab works.
+ * @param {() => Promise<void>} work
+ * @param {AbortSignal} signal
+ */
+async function alone(work, signal) {
+  if (!navigator.locks) return work();
+  const timer = setTimeout(() => tellState({
+    name: "standby",
+    detail: "Another tab of this browser is contributing. This one takes over when that one stops.",
+  }), 500);
+  try {
+    await navigator.locks.request(LOCK, { signal }, () => {
+      clearTimeout(timer);
+      return work();
+    });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * @param {Start} m
+ * @param {AbortSignal} signal
+ */
+async function contribute(m, signal) {
+  tellState({ name: "probing" });
+  const features = await findFeatures();
+  const { engine, wasm, backend } = await openBest(features);
+  const hashes = await WasmEngine.open(wasm);
+  /** @type {RemoteEngine|null} */
+  let spare = engine; // the one that proved itself is the first to be used
+  const models = new Models({
+    base: BASE,
+    store: await openStore(features.storage),
+    newHasher: () => hashes.newHasher(),
+    newEngine: async () => {
+      const next = spare ?? new RemoteEngine();
+      if (!spare) await next.open(wasm);
+      spare = null;
+      return next;
+    },
+    tuning,
+    onState: tellState,
+    onBytes: (n) => { counts.bytesDown += n; tell({ kind: "counts", counts }); },
+  });
+  const onStop = () => { spare?.end("stopped"); models.drop("stopped"); };
+  signal.addEventListener("abort", onStop, { once: true });
+  try {
+    await memberships(m, backend, models, signal);
+  } finally {
+    signal.removeEventListener("abort", onStop);
+    onStop();
+  }
+}
+
+/**
+ * The fastest engine that gets the known unit right.
+ * @param {import("./features.mjs").Features} features
+ */
+async function openBest(features) {
+  if (!features.simd)
+    throw new Error("This browser lacks WebAssembly SIMD, which the engine needs. A newer browser will do.");
+  const files = features.relaxed ? [MODULES.relaxed, MODULES.simd] : [MODULES.simd];
+  let why = "";
+  for (const file of files) {
+    const engine = new RemoteEngine();
+    try {
+      const { backend } = await engine.open(moduleUrl(file));
+      return { engine, wasm: moduleUrl(file), backend };
+    } catch (error) {
+      engine.end("it did not prove itself");
+      why = textOf(error);
+      tell({ kind: "trouble", text: `${file} cannot be used here: ${why}` });
+    }
+  }
+  throw new Error(`No engine works in this browser: ${why}`);
+}
+
+/**
+ * Join, work, and join again whenever the server no longer knows us.
+ * @param {Start} m
+ * @param {string} backend
+ * @param {Models} models
+ * @param {AbortSignal} signal
+ */
+async function memberships(m, backend, models, signal) {
+  const backoff = new Backoff(500, 30000);
+  const who = { account: m.account, name: m.name, backend, threads: 1 };
+  for (;;) {
+    /** @type {Membership|null} */
+    let member = null;
+    try {
+      tellState({ name: "joining" });
+      await models.prepare(await listModels(BASE, signal), signal);
+      tellState({ name: "joining" });
+      member = await Membership.join(BASE, { ...who, memory: tuning.maxBytes }, signal);
+      const { id, token, accountId, name } = member;
+      tell({ kind: "joined", id, token, accountId, name, backend });
+      backoff.reset();
+      const hooks = {
+        onState: tellState,
+        onCounts: () => tell({ kind: "counts", counts }),
+        onTrouble: (/** @type {string} */ text) => tell({ kind: "trouble", text }),
+      };
+      await new WorkLoop(member, models, tuning, counts, hooks).run(signal);
+    } catch (error) {
+      if (!(error instanceof RejoinError)) member?.leave();
+      signal.throwIfAborted();
+      if (!isPassing(error)) throw error;
+      const ms = backoff.next();
+      const again = `Trying again in ${Math.max(1, Math.round(ms / 1000))} s.`;
+      tellState({ name: "retrying", detail: `${textOf(error)} ${again}` });
+      await sleep(ms, signal);
+    }
+  }
+}
+
+/**
+ * Whether it may be over after a while.
+ * @param {unknown} error
+ */
+function isPassing(error) {
+  if (error instanceof HttpError) return error.status === 429 || error.status >= 500;
+  return error instanceof NetworkError || error instanceof RejoinError;
+}
+
+/** @param {unknown} error */
+function textOf(error) {
+  const text = error instanceof Error ? error.message : String(error);
+  const first = text.charAt(0).toUpperCase() + text.slice(1);
+  return error instanceof TooLargeError || /[.!?]$/.test(first) ? first : `${first}.`;
+}
+
+const table = {
+  look: () => void look(),
+  start,
+  stop,
+  tune: (/** @type {Tune} */ m) => void Object.assign(tuning, m.tuning),
+};
+self.onmessage = (event) => dispatch(table, event.data);
