@@ -123,7 +123,7 @@ enum err parts_norm(const struct complaint *to, const json_t *json,
 static enum err pretok_byte_level(const struct complaint *to,
                                   const json_t *json, struct pretok_step *step)
 {
-    bool prefix, use_regex;
+    bool prefix = true, use_regex = true;
     enum err err = member_bool(to, json, "pre_tokenizer", "add_prefix_space",
                                true, &prefix);
 
@@ -181,9 +181,9 @@ static enum err read_metaspace(const struct complaint *to, const json_t *json,
                                enum pretok_prefix *prefix)
 {
     static const char *const names[] = {"never", "first", "always"};
-    const char *scheme;
+    const char *scheme = NULL;
     size_t len, i;
-    bool add;
+    bool add = true;
     uint32_t cp;
     enum err err = read_content(to, json, place, "replacement", content);
 
@@ -211,7 +211,7 @@ static enum err read_metaspace(const struct complaint *to, const json_t *json,
 static enum err pretok_metaspace(const struct complaint *to, const json_t *json,
                                  struct pretok_step *step)
 {
-    bool split;
+    bool split = true;
     enum err err = read_metaspace(to, json, "pre_tokenizer", &step->content,
                                   &step->prefix);
 
@@ -322,7 +322,7 @@ static enum err decoder_strip(const struct complaint *to, const json_t *json,
                               bool fused, struct decoder *out,
                               struct decoder_step *step)
 {
-    uint32_t start, stop, cp;
+    uint32_t start = 0, stop = 0, cp;
     enum err err = read_content(to, json, "decoder", "content", &step->from);
 
     if (!err)

@@ -177,7 +177,7 @@ enum err tokenizer_stream_put(struct tokenizer_stream *stream, uint32_t id,
 {
     const struct tokenizer *t = stream->tokenizer;
     struct text bytes = {0};
-    size_t held;
+    size_t held = 0;
     enum err err;
 
     if ((stream->flags & TOKENIZER_SKIP_SPECIAL) && tokenizer_is_special(t, id))
