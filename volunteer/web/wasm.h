@@ -1,0 +1,83 @@
+// wasm.h - the engine as a WebAssembly module: synapse-relaxed.wasm (needs
+// relaxed SIMD) and synapse-simd.wasm (plain SIMD). Both offer the functions
+// below under these names, and `memory`. They run on one thread.
+//
+// All state hangs off one host. Pointers are byte offsets into `memory`, which
+// grows up to 4 GB: make new views after every call. Texts are UTF-8,
+// NUL-ended. An err is enum err (0 is well); host_why says more.
+//
+// The module imports two functions from "env":
+//
+//   now_ms() -> f64           a clock that never goes back, milliseconds
+//   step(done, all) -> i32    called between steps of a unit with the rows
+//                             computed so far; 0 abandons the unit (ERR_GONE)
+//
+// To load a model: for each shard host_shard, then host_tensor for each tensor
+// of its safetensors header, whose bytes lie in memory from host_alloc and stay
+// there; then host_bind. After that host_run takes SYN1 units.
+#ifndef WEB_WASM_H
+#define WEB_WASM_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "splitter/tensor.h"
+
+struct host;
+
+// NULL if there is no memory.
+struct host *host_new(void);
+
+// Frees the engine, but no memory that host_alloc gave out.
+void host_free(struct host *host);
+
+// len bytes aligned to 64, not cleared; NULL if there is no memory. dealloc
+// takes what alloc gave, or NULL.
+void *host_alloc(uint32_t len);
+void host_dealloc(void *ptr);
+
+// SHA-256 in pieces: start, add any number of times, then the 32 bytes of the
+// digest, valid until the next start.
+void host_sha256_start(struct host *host);
+void host_sha256_add(struct host *host, const uint8_t *ptr, uint32_t len);
+const uint8_t *host_sha256_end(struct host *host);
+
+// Begin the next shard of the span, in order. ERR_NOMEM.
+enum err host_shard(struct host *host);
+
+// Add a tensor to the last shard. name has name_len bytes; dtype is one of
+// "I8", "U8", "I16", "I32" as enum tensor_dtype counts them, 1 .. 4; dims are
+// u32. data is aligned to 64. ERR_RANGE, ERR_FORMAT, ERR_NOMEM.
+enum err host_tensor(struct host *host, const char *name, uint32_t name_len,
+                     uint32_t dtype, uint32_t n_dims, const uint32_t *dims,
+                     const void *data, uint32_t n_bytes);
+
+// Make the engine. model has 16 bytes (base/syn1.h); n_slots sequences and
+// kv_bytes of KV at most, 0 for the engine's own choice; isa is enum
+// engine_isa, 0 for what computes fastest here (it is tried out). Afterwards
+// the shards' bytes are in use until host_free. Errors as engine_new.
+enum err host_bind(struct host *host, const uint8_t *model, uint32_t n_slots,
+                   uint32_t kv_bytes, uint32_t isa);
+
+// Compute a unit. The result frame is host_out .. host_out + host_out_len,
+// valid until the next call. Errors as engine_run.
+enum err host_run(struct host *host, const uint8_t *frame, uint32_t len);
+const uint8_t *host_out(const struct host *host);
+uint32_t host_out_len(const struct host *host);
+
+// Forget a sequence, whose id is high * 2^32 + low.
+void host_drop(struct host *host, uint32_t low, uint32_t high);
+
+// Sequences for which there is room beyond those held.
+uint32_t host_free_slots(const struct host *host);
+
+// What went wrong last, one line; empty if nothing was said.
+const char *host_why(const struct host *host);
+
+// The text of an err.
+const char *host_err_text(uint32_t err);
+
+// Name of the kernels that the engine uses; "" before host_bind.
+const char *host_kernels(const struct host *host);
+
+#endif
