@@ -66,8 +66,10 @@ MUST_USE enum err engine_new(const struct engine_shard *shards,
                              struct engine **out, char *why, size_t why_len);
 void engine_free(struct engine *engine);
 
-// The configuration of the first shard, and the span [first, end).
+// The configuration of the first shard, the model's id (SYN1_ID_LEN bytes),
+// and the span [first, end).
 const struct format_config *engine_config(const struct engine *engine);
+const uint8_t *engine_model(const struct engine *engine);
 uint32_t engine_span_first(const struct engine *engine);
 uint32_t engine_span_end(const struct engine *engine);
 

@@ -39,13 +39,15 @@ typedef void engine_gate_fn(int32_t *out, const int32_t *gate,
                             const int32_t *up, const int32_t *table,
                             uint32_t n);
 
+// D below is kv_width(head_dim).
+//
 // Scores of one query against the first n (1 .. KV_PAGE) positions of a tile:
 //   s[t] = clamp(dot(q, k[t]) * 2^(k_exp[t] + shift), +-2^27)
-// by engine_shift. q has kv_width(head_dim) values, padded with zeros; s has
-// room for KV_PAGE, and what lies past n may be overwritten. Returns the
-// largest of the first n.
+// by engine_shift. q has D values, padded with zeros; s has room for KV_PAGE,
+// and what lies past n may be overwritten. Returns the largest of the first n.
 typedef int32_t engine_scores_fn(int32_t *s, const int8_t *q, int32_t shift,
-                                 const struct kv_tile *tile, uint32_t n);
+                                 const struct kv_tile *tile, uint32_t D,
+                                 uint32_t n);
 
 // Softmax weights of one tile's first n positions:
 //   p  = exp2[d & 4095] / 2^(16 + (d >> 12)), d = max - s[t], rounded half up:
@@ -58,12 +60,12 @@ typedef uint32_t engine_weights_fn(uint8_t *low, uint8_t *high,
                                    const int32_t *exp2, const uint8_t *v_exp,
                                    uint8_t e_max, uint32_t n);
 
-// acc[i] += sum over t < n of (128 * high[t] + low[t]) * v[t][i], for i below
-// kv_width(head_dim). low and high as engine_weights_fn leaves them. At most
-// 512 positions go into one acc, so |acc| < 2^30.
+// acc[i] += sum over t < n of (128 * high[t] + low[t]) * v[t][i], i < D. low and
+// high as engine_weights_fn leaves them; v past n may be stale, and weighs 0.
+// At most 512 positions go into one acc, so |acc| < 2^30.
 typedef void engine_mix_fn(int32_t *acc, const uint8_t *low,
                            const uint8_t *high, const struct kv_tile *tile,
-                           uint32_t n);
+                           uint32_t D, uint32_t n);
 
 // Largest of n values; n >= 1; v is not aligned.
 typedef int32_t engine_max_fn(const int32_t *v, uint32_t n);

@@ -72,9 +72,10 @@ void kv_drop(struct kv *kv, uint64_t id);
 uint32_t kv_rows(const struct kv_slot *slot);
 void kv_set_rows(struct kv_slot *slot, uint32_t n_rows);
 
-// Token ids of the rows, kv_rows of them known where the unit carried tokens;
-// n_ctx long.
-uint32_t *kv_tokens(struct kv_slot *slot);
+// The token id of a row below what was reserved. 0 where none was set: spans
+// after the first are given rows, not always ids.
+uint32_t kv_token(const struct kv_slot *slot, uint32_t position);
+void kv_set_token(struct kv_slot *slot, uint32_t position, uint32_t token);
 
 // The tile of a page (position / KV_PAGE) for a layer of the span and KV head.
 struct kv_tile kv_tile(const struct kv *kv, const struct kv_slot *slot,

@@ -1,0 +1,34 @@
+// verdict.h - compare answers of class exact: equal bytes or not.
+#ifndef REDUN_VERDICT_H
+#define REDUN_VERDICT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+// What one volunteer says a sequence's generated positions are.
+struct redun_answer {
+    uint32_t n;            // positions
+    const uint8_t *tokens; // n * 4 bytes, little-endian ids
+    const uint8_t *prints; // n * 16 bytes
+};
+
+// The first position in which a and b differ, in token or fingerprint, or the
+// smaller n if one only ends earlier. Equal answers give their n.
+uint32_t redun_verdict_same(const struct redun_answer *a,
+                            const struct redun_answer *b);
+
+struct redun_verdict {
+    bool primary_right;
+    bool challenger_right;
+    uint32_t keep; // so many positions of the primary agree with the word
+};
+
+// Judge by the word of one who is believed: the referee on a dispute, or the
+// checker on a first check. challenger: who differed before, or NULL (then
+// challenger_right is false). All answers are teacher-forced on the primary's
+// tokens, so a position's answer does not depend on who was wrong before it.
+struct redun_verdict redun_verdict_by(const struct redun_answer *word,
+                                      const struct redun_answer *primary,
+                                      const struct redun_answer *challenger);
+
+#endif
