@@ -114,8 +114,8 @@ static enum err tensor_parse(const struct parse *p, const char *name,
 {
     char where[WHY_LEN_MAX];
     struct json_fields f = {entry, where, p->why};
-    uint32_t size;
-    uint64_t n_bytes;
+    uint32_t size = 0;
+    uint64_t n_bytes = 0;
     enum err err;
 
     if (!*name || strlen(name) > SAFETENSORS_NAME_MAX)

@@ -6,14 +6,16 @@
 
 #define HASH "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
+#define LLAMA3                                               \
+    "\"type\":\"llama3\",\"theta\":500000.0,\"factor\":8.0," \
+    "\"low_frequency\":1.0,\"high_frequency\":4.0,\"context\":8192"
+
 static const char base[] =
     "{\"format\":1,\"arithmetic\":1,\"name\":\"m-1.b_c\",\"architecture\":{"
     "\"family\":\"llama\",\"layers\":4,\"width\":256,\"heads\":8,"
     "\"kv_heads\":2,\"head_size\":32,\"hidden\":700,\"vocabulary\":1000,"
     "\"context\":512,\"norm_epsilon\":1e-5,\"tied_head\":false,"
-    "\"qkv_bias\":false,\"rope\":{\"type\":\"llama3\",\"theta\":500000.0,"
-    "\"factor\":8.0,\"low_frequency\":1.0,\"high_frequency\":4.0,"
-    "\"context\":8192}},\"ends\":[1,2],\"shards\":["
+    "\"qkv_bias\":false,\"rope\":{" LLAMA3 "}},\"ends\":[1,2],\"shards\":["
     "{\"file\":\"a.safetensors\",\"layers\":[0,1],\"bytes\":10,\"sha256\":"
     "\"" HASH "\",\"parameters\":5,\"exponent\":9},"
     "{\"file\":\"b.safetensors\",\"layers\":[1,4],\"bytes\":20,\"sha256\":"
@@ -72,8 +74,7 @@ static void reads_every_field(void)
 static void writes_what_it_reads(void)
 {
     static const char *const ropes[] = {
-        "\"type\":\"llama3\",\"theta\":500000.0,\"factor\":8.0,"
-        "\"low_frequency\":1.0,\"high_frequency\":4.0,\"context\":8192",
+        LLAMA3,
         "\"type\":\"linear\",\"theta\":1e6,\"factor\":2.5",
         "\"type\":\"default\",\"theta\":10000",
     };
