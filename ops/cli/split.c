@@ -1,12 +1,14 @@
 // split.c - `synapse split`: a Hugging Face folder becomes a model folder.
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "cli.h"
 #include "splitter/format.h"
 #include "splitter/model.h"
 #include "splitter/split.h"
+#include "tokenizer/tokenizer.h"
 
 static const char help[] =
     "usage: synapse split HF_DIR OUT_DIR [options]\n"
@@ -80,6 +82,27 @@ static int options_read(int argc, char **argv, struct split_options *o)
     return -1;
 }
 
+// Load the tokenizer as the server will, so that a broken one is named before
+// the long work. *n_ids stays 0 where there is none: split_run says so.
+static enum err tokenizer_check(const char *hf_dir, uint32_t *n_ids, char *why,
+                                size_t why_len)
+{
+    struct tokenizer *tokenizer = NULL;
+    char path[PATH_MAX];
+    enum err err;
+
+    if (snprintf(path, sizeof path, "%s/tokenizer.json", hf_dir) >=
+        (int)sizeof path)
+        return ERR_OK; // nor can such a folder be opened
+    err = tokenizer_load(path, &tokenizer, why, why_len);
+    if (err == ERR_NOT_FOUND)
+        return ERR_OK;
+    if (!err)
+        *n_ids = tokenizer_n_ids(tokenizer);
+    tokenizer_free(tokenizer);
+    return err;
+}
+
 static void on_progress(void *ctx, uint64_t done, uint64_t total)
 {
     cli_progress_show(ctx, done, total);
@@ -106,16 +129,24 @@ int cli_split(int argc, char **argv)
     char why[WHY_LEN_MAX] = "";
     struct model *model = NULL;
     int status = options_read(argc, argv, &options);
+    uint32_t n_ids = 0;
     enum err err;
 
     if (status >= 0)
         return status;
-    err = split_run(&options, on_progress, &progress, why, sizeof why);
+    err = tokenizer_check(options.hf_dir, &n_ids, why, sizeof why);
+    if (!err)
+        err = split_run(&options, on_progress, &progress, why, sizeof why);
     cli_progress_end(&progress);
     if (!err)
         err = model_open(options.out_dir, &model, why, sizeof why);
     if (err)
         return cli_fail(argv[0], "%s", *why ? why : err_text(err));
+    if (n_ids > model_manifest(model)->arch.n_vocab)
+        fprintf(stderr,
+                "%s: note: tokenizer.json has %" PRIu32
+                " tokens, the model %" PRIu32 "\n",
+                argv[0], n_ids, model_manifest(model)->arch.n_vocab);
     model_print(model);
     model_free(model);
     return CLI_OK;
