@@ -26,8 +26,9 @@ export function rate(n) {
 /** @param {unknown} n  bytes */
 export function megabytes(n) {
   if (typeof n !== "number" || !Number.isFinite(n)) return "–";
-  if (n > 0 && n < 100e3) return `${Math.max(0.1, n / 1e3).toFixed(n < 1e4 ? 1 : 0)} kB`;
-  return `${(n / 1e6).toFixed(n < 100e6 ? 1 : 0)} MB`;
+  if (n < 100e3) return `${(n / 1e3).toFixed(n > 0 && n < 1e4 ? 1 : 0)} kB`;
+  if (n < 100e6) return `${(n / 1e6).toFixed(1)} MB`;
+  return n < 10e9 ? `${PLAIN.format(n / 1e6)} MB` : `${(n / 1e9).toFixed(1)} GB`;
 }
 
 /** What people call the engines. @param {unknown} backend */

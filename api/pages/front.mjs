@@ -28,7 +28,8 @@ function nodeOf(volunteer) {
   const lamp = make("span", "lamp", "");
   lamp.setAttribute("aria-hidden", "true");
   const speed = busy && volunteer.tokens_per_s > 0 ? `${rate(volunteer.tokens_per_s)} tok/s` : "";
-  const prompts = busy && volunteer.sequences > 0 ? `, ${count(volunteer.sequences)} prompts` : "";
+  const n = busy ? Number(volunteer.sequences) || 0 : 0;
+  const prompts = n > 0 ? `, ${count(n)} ${n === 1 ? "prompt" : "prompts"}` : "";
   item.append(
     lamp,
     make("span", "name", volunteer.name || "unnamed device"),

@@ -33,10 +33,10 @@ function rowOf(row, own) {
     make("td", "number", count(row.rank)),
     name,
     make("td", "number", count(row.credit)),
+    make("td", row.disagreements > 0 ? "number bad" : "number", count(row.disagreements)),
     make("td", "number", count(row.units)),
     make("td", "number", count(row.tokens)),
     make("td", "number", count(row.checks)),
-    make("td", row.disagreements > 0 ? "number bad" : "number", count(row.disagreements)),
     make("td", "", backends),
   );
   return line;

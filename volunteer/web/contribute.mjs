@@ -206,17 +206,17 @@ async function watchBattery() {
   settle();
 }
 
-worker.onmessage = (event) => dispatch(table, event.data);
-worker.onerror = (event) => {
+worker.onmessage = (/** @type {MessageEvent} */ event) => dispatch(table, event.data);
+worker.onerror = (/** @type {ErrorEvent} */ event) => {
   showState({ name: "failed", detail: `The page's worker ended: ${event.message || "it did not start"}. Reload the page to go on.` });
 };
-element("toggle", HTMLButtonElement).onclick = () => {
+element("toggle", HTMLButtonElement).addEventListener("click", () => {
   wanted = !wanted;
   showTrouble("");
   settle();
-};
-element("settings", HTMLFormElement).onchange = onForm;
-element("settings", HTMLFormElement).onsubmit = (event) => event.preventDefault();
+});
+element("settings", HTMLFormElement).addEventListener("change", onForm);
+element("settings", HTMLFormElement).addEventListener("submit", (event) => event.preventDefault());
 document.addEventListener("visibilitychange", () => setTimeout(settle, VISIBLE_MS));
 addEventListener("pagehide", leave);
 addEventListener("pageshow", (event) => {

@@ -1,0 +1,228 @@
+// @ts-check
+// engine_wasm.mjs - the C engine as a WebAssembly module, by the functions of
+// wasm.h. It knows no network and no worker, so it runs in Node as well.
+
+import { headerLength, parseHeader } from "./safetensors.mjs";
+import { fromHex, toHex } from "./syn1.mjs";
+
+const PIECE = 4 << 20;
+const MODEL_LEN = 16;
+const SHA256_LEN = 32;
+const KV_MIN = 16e6;
+const KV_MAX = 1e9;
+const DTYPES = Object.freeze({ I8: 1, U8: 2, I16: 3, I32: 4 }); // enum tensor_dtype
+
+/**
+ * @typedef {import("./shard_fetch.mjs").Hasher} Hasher
+ * @typedef {import("./messages.mjs").ShardBlob} ShardBlob
+ *
+ * @typedef {object} Exports  the functions of wasm.h; pointers are offsets
+ * @property {WebAssembly.Memory} memory
+ * @property {() => void} [_initialize]
+ * @property {() => number} host_new
+ * @property {(len: number) => number} host_alloc
+ * @property {(ptr: number) => void} host_dealloc
+ * @property {(host: number) => void} host_sha256_start
+ * @property {(host: number, ptr: number, len: number) => void} host_sha256_add
+ * @property {(host: number) => number} host_sha256_end
+ * @property {(host: number) => number} host_shard
+ * @property {(host: number, name: number, nameLen: number, dtype: number, nDims: number,
+ *   dims: number, data: number, nBytes: number) => number} host_tensor
+ * @property {(host: number, model: number, slots: number, kvBytes: number, isa: number) => number} host_bind
+ * @property {(host: number, frame: number, len: number) => number} host_run
+ * @property {(host: number) => number} host_out
+ * @property {(host: number) => number} host_out_len
+ * @property {(host: number) => number} host_free_slots
+ * @property {(host: number) => number} host_why
+ * @property {(err: number) => number} host_err_text
+ * @property {(host: number) => number} host_kernels
+ */
+
+/** A shard's bytes are not those of its SHA-256. */
+export class ShardMismatch extends Error {
+  /** @param {string} sha256 */
+  constructor(sha256) {
+    super("a stored file is damaged");
+    this.sha256 = sha256;
+  }
+}
+
+export class WasmEngine {
+  /**
+   * Compile and start a module from its URL.
+   * @param {string} url
+   * @returns {Promise<WasmEngine>}
+   */
+  static async open(url) {
+    const response = await fetch(url, { signal: AbortSignal.timeout(60000) });
+    if (!response.ok) throw new Error(`the engine could not be fetched (${response.status})`);
+    const bytes = await response.arrayBuffer();
+    return WasmEngine.start(bytes, /relaxed/.test(url) ? "wasm-relaxed" : "wasm-simd");
+  }
+
+  /**
+   * @param {BufferSource} bytes   of the module
+   * @param {string} backend
+   * @returns {Promise<WasmEngine>}
+   */
+  static async start(bytes, backend) {
+    const env = { now_ms: () => performance.now(), step: () => 1 };
+    const { instance } = await WebAssembly.instantiate(bytes, { env });
+    return new WasmEngine(/** @type {any} */ (instance.exports), backend);
+  }
+
+  /**
+   * @param {Exports} wasm
+   * @param {string} backend
+   */
+  constructor(wasm, backend) {
+    wasm._initialize?.();
+    this.wasm = wasm;
+    this.backend = backend;
+    this.host = wasm.host_new();
+    if (!this.host) throw new Error("out of memory");
+  }
+
+  /**
+   * A view of the module's memory, good until the next call into it.
+   * @param {number} ptr
+   * @param {number} len
+   */
+  view(ptr, len) {
+    return new Uint8Array(this.wasm.memory.buffer, ptr >>> 0, len);
+  }
+
+  /** @param {number} len */
+  alloc(len) {
+    const ptr = this.wasm.host_alloc(len) >>> 0;
+    if (!ptr) throw new Error(`out of memory: ${Math.ceil(len / 1e6)} MB more were needed`);
+    return ptr;
+  }
+
+  /**
+   * Put bytes into the module's memory for the time of a call.
+   * @template T
+   * @param {Uint8Array} bytes
+   * @param {(ptr: number) => T} use
+   * @returns {T}
+   */
+  lend(bytes, use) {
+    const ptr = this.alloc(Math.max(1, bytes.length));
+    this.view(ptr, bytes.length).set(bytes);
+    try {
+      return use(ptr);
+    } finally {
+      this.wasm.host_dealloc(ptr);
+    }
+  }
+
+  /** @param {number} ptr  of a text that ends with a NUL */
+  text(ptr) {
+    const all = new Uint8Array(this.wasm.memory.buffer, ptr >>> 0);
+    return new TextDecoder().decode(all.slice(0, Math.max(0, all.indexOf(0))));
+  }
+
+  /**
+   * @param {number} err   enum err
+   * @param {string} what  was being done
+   */
+  check(err, what) {
+    if (err === 0) return;
+    const why = this.text(this.wasm.host_why(this.host));
+    const text = this.text(this.wasm.host_err_text(err));
+    throw new Error(`${what}: ${why || text}`);
+  }
+
+  /** A SHA-256 over pieces; one at a time. @returns {Hasher} */
+  newHasher() {
+    const { wasm, host } = this;
+    wasm.host_sha256_start(host);
+    return {
+      update: (bytes) => {
+        for (let at = 0; at < bytes.length; at += PIECE) {
+          const piece = bytes.subarray(at, at + PIECE);
+          this.lend(piece, (ptr) => wasm.host_sha256_add(host, ptr, piece.length));
+        }
+      },
+      hex: () => toHex(this.view(wasm.host_sha256_end(host), SHA256_LEN)),
+    };
+  }
+
+  /**
+   * Read the shards of a whole model and bind them.
+   * @param {string} model         64 hex digits
+   * @param {ShardBlob[]} shards   in order
+   * @param {number} maxBytes      of memory, weights and KV together
+   * @param {(done: number) => void} onBytes
+   */
+  async load(model, shards, maxBytes, onBytes) {
+    let done = 0;
+    for (const shard of shards) {
+      const ptr = await this.read(shard, (n) => onBytes(done + n));
+      this.addShard(ptr, shard.blob.size);
+      done += shard.blob.size;
+    }
+    const kvBytes = Math.floor(Math.min(KV_MAX, Math.max(KV_MIN, maxBytes - done)));
+    const id = fromHex(model).subarray(0, MODEL_LEN);
+    this.check(this.lend(id, (ptr) => this.wasm.host_bind(this.host, ptr, 0, kvBytes, 0)), "the model was refused");
+  }
+
+  /**
+   * A shard's bytes into memory, piece by piece, and their hash checked there.
+   * @param {ShardBlob} shard
+   * @param {(done: number) => void} onBytes
+   * @returns {Promise<number>} where they lie
+   */
+  async read(shard, onBytes) {
+    const { wasm, host } = this;
+    const base = this.alloc(shard.blob.size);
+    wasm.host_sha256_start(host);
+    for (let at = 0; at < shard.blob.size; at += PIECE) {
+      const piece = new Uint8Array(await shard.blob.slice(at, at + PIECE).arrayBuffer());
+      this.view(base + at, piece.length).set(piece);
+      wasm.host_sha256_add(host, base + at, piece.length);
+      onBytes(at + piece.length);
+    }
+    if (toHex(this.view(wasm.host_sha256_end(host), SHA256_LEN)) !== shard.sha256) {
+      wasm.host_dealloc(base);
+      throw new ShardMismatch(shard.sha256);
+    }
+    return base;
+  }
+
+  /**
+   * Tell the engine where each tensor of a shard lies.
+   * @param {number} base   of the file
+   * @param {number} bytes  of the file
+   */
+  addShard(base, bytes) {
+    const { wasm, host } = this;
+    const headBytes = 8 + headerLength(this.view(base, Math.min(8, bytes)), bytes);
+    const tensors = parseHeader(this.view(base, headBytes).slice(), bytes);
+    this.check(wasm.host_shard(host), "a shard was refused");
+    for (const t of tensors) {
+      const name = new TextEncoder().encode(t.name);
+      const dims = new Uint8Array(Uint32Array.from(t.dims).buffer);
+      const err = this.lend(name, (namePtr) =>
+        this.lend(dims, (dimsPtr) =>
+          wasm.host_tensor(host, namePtr, name.length, DTYPES[t.dtype], t.dims.length, dimsPtr, base + t.offset, t.length)));
+      this.check(err, `tensor ${t.name} was refused`);
+    }
+  }
+
+  /** Sequences there is room for beyond those held. */
+  freeSlots() {
+    return this.wasm.host_free_slots(this.host);
+  }
+
+  /**
+   * Compute a unit.
+   * @param {Uint8Array} frame
+   * @returns {Uint8Array<ArrayBuffer>} the result frame
+   */
+  run(frame) {
+    const { wasm, host } = this;
+    this.check(this.lend(frame, (ptr) => wasm.host_run(host, ptr, frame.length)), "the unit was refused");
+    return this.view(wasm.host_out(host), wasm.host_out_len(host)).slice();
+  }
+}
