@@ -84,7 +84,7 @@ static enum err index_names(struct source_files *s, struct why why)
             break;
     }
     if (n <= SOURCE_FILES_MAX)
-        s->files = calloc(n, sizeof *s->files);
+        s->files = calloc(n + 1, sizeof *s->files);
     for (size_t i = 0; s->files && i < n; i++)
         memcpy(s->files[i].name, names[i], strlen(names[i]) + 1);
     free(names);
