@@ -12,18 +12,3 @@ const struct engine_kernels engine_kernels_ref = {
     .mix = engine_mix_ref,
     .max = engine_max_ref,
 };
-
-const struct engine_kernels *engine_kernels_pick(enum engine_isa isa)
-{
-    switch (isa) {
-    case ENGINE_ISA_BEST:
-    case ENGINE_ISA_REF:
-        return &engine_kernels_ref;
-    case ENGINE_ISA_AVX2:
-    case ENGINE_ISA_VNNI:
-    case ENGINE_ISA_SIMD:
-    case ENGINE_ISA_RELAXED:
-        return NULL;
-    }
-    return NULL;
-}

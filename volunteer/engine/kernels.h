@@ -71,7 +71,7 @@ typedef void engine_mix_fn(int32_t *acc, const uint8_t *low,
 typedef int32_t engine_max_fn(const int32_t *v, uint32_t n);
 
 struct engine_kernels {
-    const char *name; // "ref", "avx2", "vnni", "simd", "relaxed"
+    const char *name; // "ref", "avx2", "vnni", "simd", "relaxed", ...
     matmul_fn *matmul;
     engine_quantise_fn *quantise;
     engine_norm_fn *norm;
@@ -87,9 +87,11 @@ enum engine_isa {
     ENGINE_ISA_BEST, // the fastest that this machine runs
     ENGINE_ISA_REF,
     ENGINE_ISA_AVX2,
-    ENGINE_ISA_VNNI,
-    ENGINE_ISA_SIMD,    // WASM SIMD128
-    ENGINE_ISA_RELAXED, // WASM relaxed SIMD
+    ENGINE_ISA_VNNI,          // AVX-VNNI
+    ENGINE_ISA_VNNI512,       // AVX512-VNNI
+    ENGINE_ISA_SIMD,          // WASM SIMD128
+    ENGINE_ISA_RELAXED,       // WASM relaxed SIMD
+    ENGINE_ISA_RELAXED_PAIRS, // the same for machines without a dot product
 };
 
 // The reference, each in the file named.

@@ -41,7 +41,7 @@ static enum err local_unit(struct local *l, uint32_t first, uint32_t n_rows,
                                 .stop = l->stop};
     struct syn1_frame parsed;
     const uint8_t *result;
-    size_t len;
+    size_t len = 0;
     enum err err;
 
     l->frame.len = 0;

@@ -4,12 +4,13 @@
 
 #include "engine/memory.h"
 
+static const double LIMIT_MS = 30; // for each candidate
+
 enum {
     T = 16, // rows, blocks and groups of the product that is timed
     NB = 4,
     G = 8,
     ROUNDS = 40,
-    LIMIT_MS = 30, // for each candidate
 };
 
 // The matrices of the product, in one piece of memory.

@@ -27,7 +27,7 @@ struct host {
 
 #define IMPORT(name) \
     __attribute__((import_module("env"), import_name(name))) extern
-#define EXPORT __attribute__((used, visibility("default")))
+#define EXPORT(name) __attribute__((export_name(name)))
 
 IMPORT("now_ms") double import_now_ms(void);
 IMPORT("step") int import_step(uint32_t done, uint32_t all);
@@ -58,12 +58,12 @@ static enum err fail(struct host *host, enum err err, const char *why)
     return err;
 }
 
-EXPORT struct host *host_new(void)
+EXPORT("host_new") struct host *host_new(void)
 {
     return calloc(1, sizeof(struct host));
 }
 
-EXPORT void host_free(struct host *host)
+EXPORT("host_free") void host_free(struct host *host)
 {
     if (!host)
         return;
@@ -72,7 +72,7 @@ EXPORT void host_free(struct host *host)
     free(host);
 }
 
-EXPORT void *host_alloc(uint32_t len)
+EXPORT("host_alloc") void *host_alloc(uint32_t len)
 {
     if (len > UINT32_MAX - MEMORY_ALIGN)
         return NULL;
@@ -80,28 +80,29 @@ EXPORT void *host_alloc(uint32_t len)
                          (len + MEMORY_ALIGN) / MEMORY_ALIGN * MEMORY_ALIGN);
 }
 
-EXPORT void host_dealloc(void *ptr)
+EXPORT("host_dealloc") void host_dealloc(void *ptr)
 {
     free(ptr);
 }
 
-EXPORT void host_sha256_start(struct host *host)
+EXPORT("host_sha256_start") void host_sha256_start(struct host *host)
 {
     sha256_init(&host->sha256);
 }
 
-EXPORT void host_sha256_add(struct host *host, const uint8_t *ptr, uint32_t len)
+EXPORT("host_sha256_add")
+void host_sha256_add(struct host *host, const uint8_t *ptr, uint32_t len)
 {
     sha256_update(&host->sha256, ptr, len);
 }
 
-EXPORT const uint8_t *host_sha256_end(struct host *host)
+EXPORT("host_sha256_end") const uint8_t *host_sha256_end(struct host *host)
 {
     sha256_final(&host->sha256, host->digest);
     return host->digest;
 }
 
-EXPORT enum err host_shard(struct host *host)
+EXPORT("host_shard") enum err host_shard(struct host *host)
 {
     if (host->engine || host->n_shards == SHARDS_MAX)
         return fail(host, ERR_FULL, "no more shards are taken");
@@ -124,10 +125,10 @@ static enum err tensors_grow(struct host *host)
     return ERR_OK;
 }
 
-EXPORT enum err host_tensor(struct host *host, const char *name,
-                            uint32_t name_len, uint32_t dtype, uint32_t n_dims,
-                            const uint32_t *dims, const void *data,
-                            uint32_t n_bytes)
+EXPORT("host_tensor")
+enum err host_tensor(struct host *host, const char *name, uint32_t name_len,
+                     uint32_t dtype, uint32_t n_dims, const uint32_t *dims,
+                     const void *data, uint32_t n_bytes)
 {
     struct tensor t = {.dtype = (enum tensor_dtype)dtype,
                        .n_dims = n_dims,
@@ -159,8 +160,9 @@ EXPORT enum err host_tensor(struct host *host, const char *name,
     return ERR_OK;
 }
 
-EXPORT enum err host_bind(struct host *host, const uint8_t *model,
-                          uint32_t n_slots, uint32_t kv_bytes, uint32_t isa)
+EXPORT("host_bind")
+enum err host_bind(struct host *host, const uint8_t *model, uint32_t n_slots,
+                   uint32_t kv_bytes, uint32_t isa)
 {
     struct engine_options options = {.n_slots = n_slots,
                                      .kv_bytes = kv_bytes,
@@ -195,7 +197,8 @@ EXPORT enum err host_bind(struct host *host, const uint8_t *model,
     return err;
 }
 
-EXPORT enum err host_run(struct host *host, const uint8_t *frame, uint32_t len)
+EXPORT("host_run")
+enum err host_run(struct host *host, const uint8_t *frame, uint32_t len)
 {
     if (!host->engine)
         return fail(host, ERR_FORMAT, "there is no engine");
@@ -205,38 +208,39 @@ EXPORT enum err host_run(struct host *host, const uint8_t *frame, uint32_t len)
     return err ? fail(host, err, err_text(err)) : ERR_OK;
 }
 
-EXPORT const uint8_t *host_out(const struct host *host)
+EXPORT("host_out") const uint8_t *host_out(const struct host *host)
 {
     return host->out;
 }
 
-EXPORT uint32_t host_out_len(const struct host *host)
+EXPORT("host_out_len") uint32_t host_out_len(const struct host *host)
 {
     return (uint32_t)host->out_len;
 }
 
-EXPORT void host_drop(struct host *host, uint32_t low, uint32_t high)
+EXPORT("host_drop")
+void host_drop(struct host *host, uint32_t low, uint32_t high)
 {
     if (host->engine)
         engine_drop(host->engine, (uint64_t)high << 32 | low);
 }
 
-EXPORT uint32_t host_free_slots(const struct host *host)
+EXPORT("host_free_slots") uint32_t host_free_slots(const struct host *host)
 {
     return host->engine ? engine_free_slots(host->engine) : 0;
 }
 
-EXPORT const char *host_why(const struct host *host)
+EXPORT("host_why") const char *host_why(const struct host *host)
 {
     return host->why;
 }
 
-EXPORT const char *host_err_text(uint32_t err)
+EXPORT("host_err_text") const char *host_err_text(uint32_t err)
 {
     return err_text((enum err)err);
 }
 
-EXPORT const char *host_kernels(const struct host *host)
+EXPORT("host_kernels") const char *host_kernels(const struct host *host)
 {
     return host->kernels ? host->kernels : "";
 }

@@ -1,0 +1,16 @@
+# The fast twins that this target can have, each file compiled for its own
+# instruction set; dispatch.c picks at run time. The relaxed twin is added by
+# volunteer/web, which builds the engine a second time with it.
+target_sources(engine PRIVATE dispatch.c)
+if(EMSCRIPTEN)
+  target_sources(engine PRIVATE matmul_simd.c)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(optimise $<$<NOT:$<CONFIG:Debug>>:-O3>)
+  target_sources(engine PRIVATE matmul_avx2.c matmul_vnni.c matmul_vnni512.c)
+  set_source_files_properties(matmul_avx2.c PROPERTIES
+    COMPILE_OPTIONS "-mavx2;${optimise}")
+  set_source_files_properties(matmul_vnni.c PROPERTIES
+    COMPILE_OPTIONS "-mavx2;-mavxvnni;${optimise}")
+  set_source_files_properties(matmul_vnni512.c PROPERTIES
+    COMPILE_OPTIONS "-mavx2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512vnni;${optimise}")
+endif()

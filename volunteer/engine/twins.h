@@ -1,0 +1,17 @@
+// twins.h - the fast twins of the reference kernels. Each gives the reference's
+// bytes; tests/engine/test_twins.c compares them. Which of them a build has is
+// decided in twins.cmake, which of those a machine runs in dispatch.c.
+#ifndef ENGINE_TWINS_H
+#define ENGINE_TWINS_H
+
+#include "engine/kernels.h"
+
+matmul_fn matmul_avx2;
+matmul_fn matmul_vnni;    // AVX-VNNI
+matmul_fn matmul_vnni512; // AVX512-VNNI
+
+matmul_fn matmul_simd;          // WASM SIMD
+matmul_fn matmul_relaxed;       // WASM relaxed SIMD, 32-bit dot products
+matmul_fn matmul_relaxed_pairs; // the same, 16-bit ones
+
+#endif
