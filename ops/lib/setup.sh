@@ -96,3 +96,13 @@ build() {
     return 1
   fi
 }
+
+# The engine for browsers, put beside the pages of the presets named.
+build_wasm() {
+  local preset
+  build wasm
+  for preset in "$@"; do
+    mkdir -p "build/$preset/web/assets"
+    cp -u build/wasm/*.wasm "build/$preset/web/assets/"
+  done
+}
