@@ -15,7 +15,7 @@
 //   - The callback's err may always be ERR_STORE: the connection was lost, the
 //     outcome is unknown, and it is safe to call again with the same arguments;
 //     ERR_BUSY: Redis refuses writes (memory, disk, read-only), nothing changed;
-//     ERR_FORMAT: a reply of unexpected shape (a bug; logged nowhere else).
+//     ERR_FORMAT: a reply of unexpected shape (a bug; on_error tells more).
 //   - On an err other than ERR_OK the other arguments are NULL or 0.
 //   - Not thread-safe: event-loop thread only.
 // Times are unix milliseconds by the Redis clock.
@@ -94,7 +94,9 @@ struct sched_store_options {
     // May be NULL. up: connected and loaded, calls are taken. Down: they
     // return ERR_STORE; why is one line for the log, NULL when up.
     void (*on_state)(bool up, const char *why, void *ctx);
-    void *ctx; // for both
+    // May be NULL. Redis answered a call with an unexpected error: for the log.
+    void (*on_error)(const char *text, void *ctx);
+    void *ctx; // for all three
 };
 
 // Make a store and start connecting. Errors: ERR_NOMEM, ERR_FORMAT (address or

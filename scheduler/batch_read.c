@@ -1,0 +1,124 @@
+// A record of a final line, little-endian:
+//
+//    0  8  number of the line
+//    8  1  1: an error line
+//    9  1  finish: 0 stop, 1 length
+//   10  1  1: the seed was given
+//   11  1  makers
+//   12  4  tokens of the prompt
+//   16  4  tokens generated
+//   20  8  when it became final, ms
+//   28  8  seed
+//   36     strings, each a u32 length and its bytes: custom id, error, token
+//          ids, stop strings, blob, model's name, checker's name and backend,
+//          then name and backend of each maker
+#include "scheduler/batch_read.h"
+
+#include <string.h>
+
+enum err sched_batch_read(const redisReply *reply, struct sched_batch *out)
+{
+    struct sched_walk w = sched_walk_over(reply);
+    struct sched_batch b = {0};
+    uint32_t status;
+
+    b.id = sched_walk_text(&w);
+    b.key = sched_walk_text(&w);
+    b.model = sched_walk_text(&w);
+    b.input_file = sched_walk_text(&w);
+    b.output_file = sched_walk_text(&w);
+    status = sched_walk_u32(&w);
+    b.created_ms = sched_walk_i64(&w);
+    b.in_progress_ms = sched_walk_i64(&w);
+    b.finalizing_ms = sched_walk_i64(&w);
+    b.completed_ms = sched_walk_i64(&w);
+    b.total = sched_walk_u64(&w);
+    b.ingested = sched_walk_u64(&w);
+    b.completed = sched_walk_u64(&w);
+    b.failed = sched_walk_u64(&w);
+    b.queued = sched_walk_u64(&w);
+    b.running = sched_walk_u64(&w);
+    b.checking = sched_walk_u64(&w);
+    b.tokens = sched_walk_u64(&w);
+    b.callback_url = sched_walk_text(&w);
+    b.callback_secret = sched_walk_text(&w);
+    b.callback_event = sched_walk_text(&w);
+    b.callback_delivered_ms = sched_walk_i64(&w);
+    b.callback_attempts = sched_walk_u32(&w);
+    b.callback_status = (int32_t)sched_walk_i64(&w);
+    b.metadata = sched_walk_bytes(&w);
+    b.error_code = sched_walk_text(&w);
+    b.error_text = sched_walk_text(&w);
+    b.error_line = sched_walk_u64(&w);
+    b.waiting = sched_walk_text(&w);
+    if (w.bad || status > SCHED_CANCELLED)
+        return ERR_FORMAT;
+    b.status = (enum sched_batch_status)status;
+    *out = b;
+    return ERR_OK;
+}
+
+static bool string(struct bytes *in, struct bytes *out)
+{
+    uint32_t len;
+
+    if (!bytes_u32(in, &len) || !bytes_take(in, len, &out->ptr))
+        return false;
+    out->len = len;
+    return true;
+}
+
+// A string, copied with an end to *names.
+static bool name(struct bytes *in, char **names, size_t *room,
+                 const char **out)
+{
+    struct bytes s;
+
+    if (!string(in, &s) || s.len >= *room)
+        return false;
+    if (s.len)
+        memcpy(*names, s.ptr, s.len);
+    (*names)[s.len] = '\0';
+    *out = *names;
+    *names += s.len + 1;
+    *room -= s.len + 1;
+    return true;
+}
+
+enum err sched_result_read(struct bytes in, uint32_t *tokens, char *names,
+                           size_t room, struct sched_result *out)
+{
+    struct sched_result r = {0};
+    struct bytes ids;
+    uint8_t is_error, finish, given, makers;
+    uint64_t final_ms;
+
+    if (!bytes_u64(&in, &r.number) || !bytes_u8(&in, &is_error) ||
+        !bytes_u8(&in, &finish) || !bytes_u8(&in, &given) ||
+        !bytes_u8(&in, &makers) || !bytes_u32(&in, &r.n_prompt) ||
+        !bytes_u32(&in, &r.n_tokens) || !bytes_u64(&in, &final_ms) ||
+        !bytes_u64(&in, &r.seed) || !string(&in, &r.custom_id) ||
+        !string(&in, &r.error) || !string(&in, &ids) ||
+        !string(&in, &r.stops) || !string(&in, &r.blob) ||
+        !name(&in, &names, &room, &r.model) ||
+        !name(&in, &names, &room, &r.checker.name) ||
+        !name(&in, &names, &room, &r.checker.backend) ||
+        makers > SCHED_MAKERS_MAX || ids.len != (size_t)r.n_tokens * 4 ||
+        (r.error.len > 0) != (is_error == 1))
+        return ERR_FORMAT;
+    for (uint8_t i = 0; i < makers; i++)
+        if (!name(&in, &names, &room, &r.makers[i].name) ||
+            !name(&in, &names, &room, &r.makers[i].backend))
+            return ERR_FORMAT;
+    if (in.len)
+        return ERR_FORMAT;
+    for (uint32_t i = 0; i < r.n_tokens; i++)
+        tokens[i] = bytes_peek_u32(ids.ptr + (size_t)i * 4);
+    r.tokens = tokens;
+    r.finish = finish ? SCHED_FINISH_LENGTH : SCHED_FINISH_STOP;
+    r.seed_given = given;
+    r.final_ms = (int64_t)final_ms;
+    r.n_makers = makers;
+    *out = r;
+    return ERR_OK;
+}

@@ -1,0 +1,18 @@
+// batch_read.h - batches and results as Redis replies. Inside scheduler/.
+#ifndef SCHED_BATCH_READ_H
+#define SCHED_BATCH_READ_H
+
+#include "scheduler/batch.h"
+#include "scheduler/reply.h"
+
+// A batch from the list that batch.lua's show makes; views into the reply.
+MUST_USE enum err sched_batch_read(const redisReply *reply,
+                                   struct sched_batch *out);
+
+// A final line from its record (drawn in batch_read.c). Views into record,
+// but for tokens, which are put at *tokens (aligned, room for record.len / 4).
+MUST_USE enum err sched_result_read(struct bytes record, uint32_t *tokens,
+                                    char *names, size_t names_len,
+                                    struct sched_result *out);
+
+#endif

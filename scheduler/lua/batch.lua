@@ -1,0 +1,340 @@
+-- batch.lua - models, batches, jobs. A batch's hash:
+--   key, model, input, in_bytes, total, url, secret, meta   as created
+--   st   status, the number of enum sched_batch_status
+--   t_new, t_run, t_fin, t_end   when it got there, 0: not yet
+--   read  lines ingested; closed "1": no more will come
+--   n_ok, n_bad  final lines; n_q, n_r, n_c  the others as they are now
+--   tok  tokens of final lines    out, out_bytes  output file
+--   ev   callback event; ev_at, ev_n, ev_st  delivered, attempts, last status
+--   ec, et, el  error of a failed batch
+local INGEST, OUTPUT = 'ingest', 'output'
+
+function batch.key(x, id) return x.P .. 'b:' .. id end
+
+local function job_add(x, kind, id)
+  R('ZADD', x.P .. 'j:' .. kind, x.now, id)
+  R('HSET', x.P .. 'j:' .. kind .. ':' .. id, 'lease', '', 'cursor', 0, 'line',
+    0, 'taken', 0)
+  x.job = true
+end
+
+local function job_end(x, kind, id)
+  R('ZREM', x.P .. 'j:' .. kind, id)
+  R('DEL', x.P .. 'j:' .. kind .. ':' .. id)
+end
+
+-- Is the job held under that lease?
+local function job_held(x, kind, id, lease)
+  return R('HGET', x.P .. 'j:' .. kind .. ':' .. id, 'lease') == lease
+end
+
+-- When every line is final, the output is due.
+local function settle(x, id)
+  local key = batch.key(x, id)
+  local b = base.load(key, 'st', 'closed', 'total', 'n_ok', 'n_bad')
+  if b.st == '1' and b.closed == '1' and
+     tonumber(b.n_ok) + tonumber(b.n_bad) >= tonumber(b.total) then
+    R('HSET', key, 'st', 2, 't_fin', x.now)
+    job_add(x, OUTPUT, id)
+  end
+end
+
+-- A final line: its record for C (batch.c reads it).
+function batch.result(x, id, bad, tokens, record)
+  local key = batch.key(x, id)
+  R('RPUSH', key .. ':res', record)
+  R('HINCRBY', key, bad and 'n_bad' or 'n_ok', 1)
+  R('HINCRBY', key, 'tok', tokens)
+  base.count(x, bad and 'failed' or 'confirmed', 1)
+  base.count(x, 'tokens', tokens)
+  settle(x, id)
+end
+
+-- model_put: ARGV 1 id (32 bytes) 2 name 3 shards 4 vocabulary 5 context
+--   6 end ids, packed 7 credit of 1000 rows
+local function model_put(keys, args)
+  local x = base.open(keys)
+  local m = base.hex(args[1]:sub(1, 16))
+  R('HSET', x.P .. 'm:' .. m, 'id', args[1], 'name', args[2], 'span', args[3],
+    'vocab', args[4], 'ctx', args[5], 'ends', args[6], 'cr', args[7])
+  R('SADD', x.P .. 'models', m)
+  return 'ok'
+end
+
+-- batch_create: ARGV 1 id 2 key 3 model 4 input file 5 its bytes 6 lines
+--   7 url 8 secret 9 metadata 10 cap on the key's stored bytes, 0: none
+--   11 policy
+-- Returns "ok" (also for a repeat) or "full".
+local function create(keys, args)
+  local x, p = base.open(keys), base.policy(args[11])
+  local key, owner = batch.key(x, args[1]), x.P .. 'k:' .. args[2]
+  if R('EXISTS', key) == 1 then return 'ok' end
+  local bytes, cap = tonumber(args[5]), tonumber(args[10])
+  local stored = tonumber(R('HGET', owner, 'stored')) or 0
+  if cap > 0 and stored + bytes > cap then return 'full' end
+  R('HINCRBY', owner, 'stored', bytes)
+  R('HSET', key, 'key', args[2], 'model', args[3], 'input', args[4], 'in_bytes',
+    bytes, 'total', args[6], 'url', args[7], 'secret', args[8], 'meta', args[9],
+    'st', 0, 't_new', x.now, 't_run', 0, 't_fin', 0, 't_end', 0, 'read', 0,
+    'closed', '', 'n_ok', 0, 'n_bad', 0, 'n_q', 0, 'n_r', 0, 'n_c', 0, 'tok', 0,
+    'out', '', 'out_bytes', 0, 'ev', '', 'ev_at', 0, 'ev_n', 0, 'ev_st', 0,
+    'ec', '', 'et', '', 'el', 0)
+  R('ZADD', owner .. ':b', x.now, args[1])
+  R('PEXPIRE', owner .. ':b', p.keep_ms * 2)
+  job_add(x, INGEST, args[1])
+  base.close(x)
+  return 'ok'
+end
+
+-- Its end: nothing of it stays but the record, for a while.
+local function finish(x, id, p, status, event)
+  local key = batch.key(x, id)
+  local b = base.load(key, 'key', 'url', 'secret', 'in_bytes')
+  R('HSET', key, 'st', status, 't_end', x.now)
+  R('DEL', key .. ':res')
+  R('PEXPIRE', key, p.keep_ms)
+  if R('EXISTS', x.P .. 'k:' .. b.key) == 1 then
+    R('HINCRBY', x.P .. 'k:' .. b.key, 'stored', -b.in_bytes)
+  end
+  if b.url ~= '' then
+    local e = x.P .. 'e:' .. event
+    R('HSET', key, 'ev', event)
+    R('HSET', e, 'b', id, 'type', status == 3 and 'batch.completed' or
+      'batch.failed', 'url', b.url, 'secret', b.secret, 't', x.now, 'n', 0,
+      'lease', '')
+    R('PEXPIRE', e, p.keep_ms)
+    R('ZADD', x.P .. 'events', x.now, event)
+    x.job = true
+  end
+end
+
+-- batch_add: ARGV 1 batch 2 lease 3 cursor from 4 cursor to 5 ttl, ms, then 16
+--   for each line: 6 number 7 custom id 8 error or "" 9 model (16 bytes)
+--   10 prompt 11 max_tokens 12 sampling 13 "1": seed given 14 biases
+--   15 stop ids 16 stop strings 17 blob 18 "1": ignore the model's ends
+-- Returns "ok", "gone" or "range" (unknown model, or no room in its context).
+local LINE = 13
+local function add(keys, args)
+  local x = base.open(keys)
+  local id, from = args[1], args[3]
+  local key, job = batch.key(x, id), x.P .. 'j:' .. INGEST .. ':' .. id
+  if not job_held(x, INGEST, id, args[2]) then return 'gone' end
+  local cursor = R('HGET', job, 'cursor')
+  if cursor ~= from then return cursor == args[4] and 'ok' or 'gone' end
+  local contexts, n = {}, (#args - 5) / LINE
+  for i = 6, #args, LINE do
+    local m = args[i + 3]
+    if args[i + 2] == '' then
+      contexts[m] = contexts[m] or
+        tonumber(R('HGET', x.P .. 'm:' .. base.hex(m), 'ctx')) or 0
+      if #args[i + 4] / 4 + 1 > contexts[m] then return 'range' end
+    end
+  end
+  if R('HGET', key, 'st') == '0' then R('HSET', key, 'st', 1, 't_run', x.now) end
+  R('HINCRBY', key, 'read', n)
+  for i = 6, #args, LINE do
+    if args[i + 2] ~= '' then
+      batch.result(x, id, true, 0,
+        struct.pack('<I8I1I1I1I1I4I4I8', args[i], 1, 0, 0, 0, 0, 0, x.now) ..
+        struct.pack('<I8', 0) .. base.str(args[i + 1]) ..
+        base.str(args[i + 2]) .. string.rep(base.str(''), 6))
+    else
+      local sid = R('INCR', x.P .. 'sids')
+      local s = {b = id, m = base.hex(args[i + 3])}
+      R('HSET', sequence.key(x, sid), 'b', id, 'l', args[i], 'cid', args[i + 1],
+        'm', s.m, 'p', args[i + 4], 'np', #args[i + 4] / 4, 'mt', args[i + 5],
+        'sm', args[i + 6], 'sg', args[i + 7], 'bi', args[i + 8], 'sp',
+        args[i + 9], 'sx', args[i + 10], 'blob', args[i + 11], 'ie',
+        args[i + 12], 'o', '', 'pr', '', 'ver', 0, 'ep', 0, 'at', 0, 'own', '',
+        'kv', 0, 'u', '', 'lu', '', 'lv', '', 'ps', '', 'sn', cmsgpack.pack({}),
+        'bad', cmsgpack.pack({}), 'av', '', 'fin', '', 'tc', 0, 'ct', '', 'cp',
+        '', 'cw', '')
+      R('SADD', key .. ':s', sid)
+      sequence.queue(x, tostring(sid), s)
+    end
+  end
+  R('HSET', job, 'cursor', args[4])
+  R('HINCRBY', job, 'line', n)
+  R('ZADD', x.P .. 'j:' .. INGEST, x.now + args[5], id)
+  base.close(x)
+  return 'ok'
+end
+
+-- batch_lines_done: ARGV 1 batch 2 lease. Returns "ok" or "gone".
+local function lines_done(keys, args)
+  local x = base.open(keys)
+  local key = batch.key(x, args[1])
+  if R('HGET', key, 'closed') == '1' then return 'ok' end
+  if not job_held(x, INGEST, args[1], args[2]) then return 'gone' end
+  R('HSET', key, 'closed', '1', 'total', R('HGET', key, 'read'), 'st', 1)
+  if R('HGET', key, 't_run') == '0' then R('HSET', key, 't_run', x.now) end
+  job_end(x, INGEST, args[1])
+  settle(x, args[1])
+  base.close(x)
+  return 'ok'
+end
+
+-- batch_fail: ARGV 1 batch 2 kind of the job 3 lease 4 code 5 text 6 line
+--   7 event id 8 policy
+local function fail(keys, args)
+  local x, p = base.open(keys), base.policy(args[8])
+  local key = batch.key(x, args[1])
+  if R('HGET', key, 'st') == '4' then return 'ok' end
+  if not job_held(x, args[2], args[1], args[3]) then return 'gone' end
+  R('HSET', key, 'ec', args[4], 'et', args[5], 'el', args[6])
+  job_end(x, args[2], args[1])
+  R('SADD', x.P .. 'dying', args[1])
+  finish(x, args[1], p, 4, args[7])
+  base.close(x)
+  return 'ok'
+end
+
+-- batch_output: ARGV 1 batch 2 lease 3 file 4 its bytes 5 event id 6 policy
+local function output(keys, args)
+  local x, p = base.open(keys), base.policy(args[6])
+  local key = batch.key(x, args[1])
+  if R('HGET', key, 'st') == '3' then return 'ok' end
+  if not job_held(x, OUTPUT, args[1], args[2]) then return 'gone' end
+  R('HSET', key, 'out', args[3], 'out_bytes', args[4])
+  job_end(x, OUTPUT, args[1])
+  finish(x, args[1], p, 3, args[5])
+  base.close(x)
+  return 'ok'
+end
+
+-- Drop some sequences of batches that failed. Returns how many.
+function batch.bury(x, limit)
+  local id = R('SRANDMEMBER', x.P .. 'dying')
+  if not id then return 0 end
+  local sids = R('SRANDMEMBER', batch.key(x, id) .. ':s', limit)
+  for _, sid in ipairs(sids) do
+    local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'own')
+    if s.b then sequence.forget(x, sid, s) end
+    R('SREM', batch.key(x, id) .. ':s', sid)
+  end
+  if #sids < limit then R('SREM', x.P .. 'dying', id) end
+  return #sids
+end
+
+-- job_take: ARGV 1 kind 2 fresh lease 3 ttl, ms
+-- Returns {batch, cursor, line, taken}, or nil when nothing is due.
+local function job_take(keys, args)
+  local x = base.open(keys)
+  local queue = x.P .. 'j:' .. args[1]
+  local id = R('ZRANGE', queue, '-inf', x.now, 'BYSCORE', 'LIMIT', 0, 1)[1]
+  if not id then return nil end
+  local job = queue .. ':' .. id
+  R('ZADD', queue, x.now + args[3], id)
+  R('HSET', job, 'lease', args[2])
+  R('HINCRBY', job, 'taken', 1)
+  local j = base.load(job, 'cursor', 'line', 'taken')
+  return {id, j.cursor, j.line, j.taken}
+end
+
+-- job_back: ARGV 1 kind 2 batch 3 lease 4 delay, ms. Returns "ok" or "gone".
+local function job_back(keys, args)
+  local x = base.open(keys)
+  if not job_held(x, args[1], args[2], args[3]) then return 'gone' end
+  R('HSET', x.P .. 'j:' .. args[1] .. ':' .. args[2], 'lease', '')
+  R('ZADD', x.P .. 'j:' .. args[1], x.now + args[4], args[2])
+  return 'ok'
+end
+
+local FIELDS = {
+  'key', 'model', 'input', 'out', 'st', 't_new', 't_run', 't_fin', 't_end',
+  'total', 'read', 'n_ok', 'n_bad', 'n_q', 'n_r', 'n_c', 'tok', 'url', 'secret',
+  'ev', 'ev_at', 'ev_n', 'ev_st', 'meta', 'ec', 'et', 'el',
+}
+
+-- Why nothing of it moves: "", "volunteers" or "checks".
+local function waiting(x, b)
+  if b.st ~= '1' and b.st ~= '0' then return '' end
+  local n = R('HLEN', x.P .. 'oa')
+  if tonumber(b.n_q) + tonumber(b.n_r) > 0 then
+    return n == 0 and 'volunteers' or ''
+  end
+  if tonumber(b.n_c) > 0 and n < 2 and R('SCARD', x.P .. 'refs') == 0 then
+    return 'checks'
+  end
+  return ''
+end
+
+-- A batch as a list: id, FIELDS, waiting. nil when it is not there, or not key's.
+local function show(x, id, owner)
+  local b = base.load(batch.key(x, id), unpack(FIELDS))
+  if not b.key or owner ~= '' and b.key ~= owner then return nil end
+  local list = {id}
+  for _, name in ipairs(FIELDS) do table.insert(list, b[name]) end
+  table.insert(list, waiting(x, b))
+  return list
+end
+
+-- batch_get: ARGV 1 id 2 key or "". Returns a batch or nil.
+local function get(keys, args)
+  return show(base.open(keys), args[1], args[2])
+end
+
+-- batch_list: ARGV 1 key 2 after or "" 3 limit
+-- Returns {1 if there are more, batches...}; nil when after is unknown.
+local function list(keys, args)
+  local x = base.open(keys)
+  local index = x.P .. 'k:' .. args[1] .. ':b'
+  local at, limit, out = 0, tonumber(args[3]), {0}
+  if args[2] ~= '' then
+    at = R('ZREVRANK', index, args[2])
+    if not at then return nil end
+    at = at + 1
+  end
+  while #out <= limit do
+    local ids = R('ZREVRANGE', index, at, at)
+    if not ids[1] then return out end
+    local b = show(x, ids[1], args[1])
+    if b then
+      table.insert(out, b)
+      at = at + 1
+    else
+      R('ZREM', index, ids[1]) -- its time has passed
+    end
+  end
+  out[1] = R('ZCARD', index) > at and 1 or 0
+  return out
+end
+
+-- batch_results: ARGV 1 id 2 key or "" 3 after 4 limit
+-- Returns {how many there are now, records...}; "none" or "gone".
+local PAGE_BYTES = 4 * 1024 * 1024
+local function results(keys, args)
+  local x = base.open(keys)
+  local b = base.load(batch.key(x, args[1]), 'key', 'st')
+  if not b.key or args[2] ~= '' and b.key ~= args[2] then return 'none' end
+  if tonumber(b.st) >= 3 then return 'gone' end
+  local res = batch.key(x, args[1]) .. ':res'
+  local at, bytes, out = tonumber(args[3]), 0, {R('LLEN', res)}
+  local left = tonumber(args[4])
+  while left > 0 and bytes < PAGE_BYTES do
+    local some = R('LRANGE', res, at, at + math.min(left, 50) - 1)
+    if #some == 0 then break end
+    for _, r in ipairs(some) do
+      bytes = bytes + #r
+      table.insert(out, r)
+    end
+    at, left = at + #some, left - #some
+  end
+  return out
+end
+
+local function register(name, fn)
+  redis.register_function('@V@_' .. name, fn)
+end
+
+register('model_put', model_put)
+register('batch_create', create)
+register('batch_add', add)
+register('batch_lines_done', lines_done)
+register('batch_fail', fail)
+register('batch_output', output)
+register('batch_get', get)
+register('batch_list', list)
+register('batch_results', results)
+register('job_take', job_take)
+register('job_back', job_back)

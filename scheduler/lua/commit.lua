@@ -1,0 +1,232 @@
+-- commit.lua - take in the result of a unit, sequence by sequence.
+--
+-- In two steps: plan looks and writes nothing; where C has to decide first
+-- (where a stop string cuts, whether a check agrees) the plan says what to ask,
+-- and the same call comes again with the decisions, each good for one version
+-- of its sequence.
+
+-- The states in which a row of that kind may still be taken in: in the unit, or
+-- queued again and not yet taken by anyone.
+local HELD = {w = 'r', c = 'k', x = 'x'}
+local LATE = {w = 'q', c = 'c', x = 'd'}
+
+local function alive(s, r, u)
+  if not s.b or s.ep ~= tostring(r[2]) or #s.o / 4 ~= r[8] then return false end
+  if s.u == u then return s.st == HELD[r[7]] end
+  return s.u == '' and s.lu == u and s.st == LATE[r[7]]
+end
+
+-- The token ids that end sequence s.
+local function ends(M, s)
+  local set, text = {}, s.sp .. (s.ie == '1' and '' or M.ends)
+  for i = 1, #text, 4 do set[struct.unpack('<I4', text, i)] = true end
+  return set
+end
+
+-- Is what came for row r well formed? Returns ok, and whether its last token
+-- ends the sequence. An honest engine gives all that was asked for, or fewer
+-- up to an end token; and nothing after one.
+local function formed(r, s, res, M)
+  local n = #res.tokens / 4
+  local stop, vocab = ends(M, s), tonumber(M.vocab)
+  if #res.prints ~= n * 16 or n > r[5] + r[6] or n == 0 then return false end
+  for i = 1, n do
+    local t = struct.unpack('<I4', res.tokens, i * 4 - 3)
+    if t >= vocab then return false end
+    if r[7] == 'w' and stop[t] then return i == n, true end
+  end
+  return n == r[5] + r[6], false
+end
+
+-- What the decision of C says, if it is about this version: a list of numbers.
+local function decided(s, res)
+  local d = {}
+  for n in res.decision:gmatch('%d+') do table.insert(d, tonumber(n)) end
+  return d[1] == tonumber(s.ver) and d
+end
+
+-- Returns the plan: {U = unit or nil, acts = {...}, ask = {...}, fault}.
+function commit.plan(x, vid, u, results)
+  local U = base.load(unit.key(x, u), 'v', 'm', 't0', 'wp', 'rows')
+  local plan = {acts = {}, ask = {}}
+  if U.v ~= vid then return plan end
+  local M = base.load(x.P .. 'm:' .. U.m, 'vocab', 'ends', 'ctx', 'name')
+  plan.U, plan.M, plan.rows = U, M, cmsgpack.unpack(U.rows)
+  plan.fault = #plan.rows ~= #results
+  for i, r in ipairs(plan.rows) do
+    local res = results[i]
+    plan.fault = plan.fault or res.sid ~= r[1] or res.ep ~= r[2] or
+                 res.first ~= r[3]
+  end
+  if plan.fault then return plan end
+  for i, r in ipairs(plan.rows) do
+    local res = results[i]
+    local s = base.load(sequence.key(x, r[1]), 'b', 'm', 'st', 'ver', 'ep', 'u',
+                        'lu', 'own', 'kv', 'np', 'mt', 'p', 'o', 'pr', 'sn',
+                        'sp', 'ie', 'sx', 'tc', 'ct', 'cp', 'cw')
+    local act = {r = r, s = s, res = res}
+    if not alive(s, r, u) then
+      act.what = 'drop'
+    elseif res.status ~= 0 then
+      act.what = 'status'
+    else
+      local ok, stop = formed(r, s, res, M)
+      act.what, act.stop = ok and 'take' or 'fault', stop
+      act.d = decided(s, res)
+      if ok and not act.d then
+        if r[7] ~= 'w' then
+          for _, v in ipairs({i, 'verdict', tonumber(s.ver), s.o, s.pr,
+                              r[7] == 'x' and s.ct or '',
+                              r[7] == 'x' and s.cp or ''}) do
+            table.insert(plan.ask, v)
+          end
+        elseif s.sx ~= '' then
+          for _, v in ipairs({i, 'cut', tonumber(s.ver), s.o, s.sx, M.name,
+                              ''}) do
+            table.insert(plan.ask, v)
+          end
+        end
+      end
+    end
+    table.insert(plan.acts, act)
+  end
+  return plan
+end
+
+-- New tokens. d: {version, how many to keep, whether a stop string ended it}.
+local function take_tokens(x, vid, v, act, M)
+  local r, s, res, d = act.r, act.s, act.res, act.d
+  local sid, n = r[1], #res.tokens / 4
+  local stop = act.stop
+  if d then
+    if d[2] < n then stop = false end
+    n, stop = math.max(1, math.min(n, d[2])), stop or d[3] == 1
+  end
+  local no, np = r[8] + n, tonumber(s.np)
+  local stints = cmsgpack.unpack(s.sn)
+  local last = stints[#stints]
+  if last and last[1] == vid and last[6] == r[8] then
+    last[6] = no
+  else
+    table.insert(stints, {vid, v.a, v.name, v.be, r[8], no})
+  end
+  sequence.unqueue(x, sid, s)
+  R('HSET', sequence.key(x, sid), 'o', s.o .. res.tokens:sub(1, n * 4), 'pr',
+    s.pr .. res.prints:sub(1, n * 16), 'sn', cmsgpack.pack(stints), 'kv',
+    np + no - 1)
+  if stop or no >= tonumber(s.mt) or np + no >= tonumber(M.ctx) then
+    R('HSET', sequence.key(x, sid), 'fin', stop and 's' or 'l')
+    sequence.check(x, sid, s, x.now)
+  else
+    sequence.stick(x, sid, s, vid)
+  end
+  return n
+end
+
+-- A check, or the word on a dispute. d: {version, primary is right, challenger
+-- is right, how many tokens of the primary are right}.
+local function take_verdict(x, vid, v, act)
+  local r, s, res, d = act.r, act.s, act.res, act.d
+  local sid, referee = r[1], v.ref == '1'
+  local key = sequence.key(x, sid)
+  R('ZREM', x.P .. 'c:' .. s.m, sid)
+  R('ZREM', x.P .. 'r:' .. s.m, sid)
+  if r[7] == 'c' and d[2] == 0 and not referee then
+    R('HSET', key, 'ct', res.tokens, 'cp', res.prints, 'cw',
+      cmsgpack.pack({vid, v.a, v.name, v.be}))
+    return sequence.dispute(x, sid, s)
+  end
+  if r[7] == 'x' then
+    local cw = cmsgpack.unpack(s.cw)
+    if d[2] == 0 and d[3] == 0 and not referee then
+      return sequence.dispute(x, sid, s) -- three answers: someone else's turn
+    end
+    if d[3] == 0 then
+      sequence.blame(x, sid, cw[2])
+    else
+      local cr = tonumber(R('HGET', x.P .. 'm:' .. s.m, 'cr'))
+      base.ledger(x, cw[2], 'check', (#s.p + #s.o) / 4 * cr / 1000)
+      R('HINCRBY', x.P .. 'acct:' .. cw[2], 'run', 1)
+    end
+  end
+  if d[2] == 1 then
+    sequence.final(x, sid, {vid, v.a, v.name, v.be, referee})
+  else
+    sequence.rollback(x, sid, d[4])
+  end
+end
+
+-- The volunteer could not do it.
+local function take_status(x, vid, act, u)
+  local r, s = act.r, act.s
+  local sid = r[1]
+  if s.u ~= u then return end -- queued again already
+  R('HINCRBY', sequence.key(x, sid), 'at', 1)
+  if r[7] ~= 'w' then
+    unit.back(x, u, vid, r, false)
+  elseif act.res.status == 1 and r[3] > 0 then
+    -- its KV is gone: the same volunteer, with the history
+    R('HSET', sequence.key(x, sid), 'kv', 0)
+    sequence.stick(x, sid, s, vid)
+  else
+    R('HSET', sequence.key(x, sid), 'av', vid)
+    sequence.queue(x, sid, s)
+  end
+end
+
+-- Measure how fast it was: what it did, in the time that it says it computed,
+-- unless that is longer than the unit was out.
+local function measure(x, vid, v, U, tokens, compute_us)
+  local key = volunteer.key(x, vid)
+  local since = math.max(tonumber(U.t0), tonumber(v.t_res) or 0)
+  local ms, said = math.max(x.now - since, 1), compute_us / 1000
+  if said > 0 and said < ms then ms = said end
+  local rate = (tonumber(U.wp) + tokens) / math.max(ms, 0.1) * 1000
+  if tonumber(v.rate) then rate = (tonumber(v.rate) + rate) / 2 end
+  v.rate = string.format('%.3f', math.max(rate, 0.01))
+  R('HSET', key, 'rate', v.rate, 't_res', x.now)
+  R('HINCRBY', key, 'units', 1)
+  local told = tonumber(v.rep) or 0
+  stats.tick(x, math.max(tokens - told, 0))
+  R('HSET', key, 'rep', math.max(told - tokens, 0))
+end
+
+-- Do what the plan says. Returns 1 accepted, 2 gone or refused.
+function commit.apply(x, vid, v, u, plan, compute_us)
+  local outcome, tokens, wrong = 2, 0, plan.fault
+  if not plan.U then return 2 end
+  if plan.fault then
+    for _, r in ipairs(plan.rows) do unit.back(x, u, vid, r, false) end
+  end
+  for _, act in ipairs(plan.acts) do
+    if act.what == 'take' then
+      outcome = 1
+      if act.r[7] == 'w' then
+        tokens = tokens + take_tokens(x, vid, v, act, plan.M)
+      else
+        take_verdict(x, vid, v, act)
+      end
+    elseif act.what == 'status' then
+      outcome = 1
+      take_status(x, vid, act, u)
+    elseif act.what == 'fault' then
+      wrong = true
+      sequence.bad(x, act.r[1], v.a)
+      unit.back(x, u, vid, act.r, false)
+    end
+  end
+  if wrong then
+    base.ledger(x, v.a, 'fault')
+    base.count(x, 'faults', 1)
+    R('HINCRBY', volunteer.key(x, vid), 'faults', 1)
+  end
+  if outcome == 1 then
+    measure(x, vid, v, plan.U, tokens, compute_us)
+    base.ledger(x, v.a, 'unit')
+    base.count(x, 'units', 1)
+  end
+  R('ZREM', x.P .. 'units', u)
+  R('SREM', volunteer.key(x, vid) .. ':u', u)
+  R('DEL', unit.key(x, u))
+  return outcome
+end

@@ -1,0 +1,176 @@
+-- sequence.lua - the states of one line under way. A sequence's hash:
+--   b batch   l line   m model   cid custom id   blob, sx (stop strings): the
+--   caller's   sg "1": the seed was given
+--   p prompt, o tokens generated, sp stop ids: packed u32   pr fingerprints of
+--   the generated tokens, 16 bytes each   np tokens of the prompt
+--   mt most tokens to generate   sm sampling as C packed it, 30 bytes; the seed
+--   is bytes 13 to 20   bi logit biases   ie "1": ignore the model's ends
+--   st  state: q ready, r in a unit, c waits for a check, k being checked,
+--       d disputed, x at the referee
+--   ver rises with each change of state; what C decided on holds for one ver
+--   ep  epoch   at  times its rows were leased in vain
+--   own volunteer that has its KV, "" for none; kv rows of it there
+--   u   unit that it is in, ""; lu, lv  the unit that expired with it, and whose
+--   ps  fingerprint seed, "" until it first goes out
+--   sn  stints: packed list of {volunteer, account, name, backend, from, to},
+--       positions counted in generated tokens
+--   bad packed map of accounts that were wrong about it
+--   av  volunteer that had no room for it
+--   fin "s" or "l" once it is finished; tc since when it waits for its check
+--   ct, cp, cw   tokens, fingerprints of the checker that differed, and who
+-- It is deleted when it is final.
+local GROUP = {q = 'n_q', r = 'n_r', c = 'n_c', k = 'n_c', d = 'n_c', x = 'n_c'}
+
+function sequence.key(x, sid) return x.P .. 's:' .. sid end
+
+-- Change the state; s has b and st. to nil: it ends.
+function sequence.move(x, sid, s, to)
+  local from, into = GROUP[s.st], GROUP[to]
+  if from ~= into then
+    local b = x.P .. 'b:' .. s.b
+    if from then
+      R('HINCRBY', b, from, -1)
+      base.count(x, from, -1)
+    end
+    if into then
+      R('HINCRBY', b, into, 1)
+      base.count(x, into, 1)
+    end
+  end
+  if to then
+    local key = sequence.key(x, sid)
+    R('HSET', key, 'st', to)
+    R('HINCRBY', key, 'ver', 1)
+  end
+  s.st = to
+end
+
+-- Ready for anyone, from scratch.
+function sequence.queue(x, sid, s)
+  sequence.move(x, sid, s, 'q')
+  R('HSET', sequence.key(x, sid), 'own', '', 'kv', 0, 'u', '')
+  R('ZADD', x.P .. 'q:' .. s.m, sid, sid)
+  x.wake = true
+end
+
+-- Ready for the volunteer that has its KV.
+function sequence.stick(x, sid, s, vid)
+  sequence.move(x, sid, s, 'q')
+  R('HSET', sequence.key(x, sid), 'own', vid, 'u', '')
+  R('ZADD', volunteer.key(x, vid) .. ':q', x.now, sid)
+  R('ZADD', x.P .. 'sticky', x.now, sid)
+end
+
+-- Out of every queue for work.
+function sequence.unqueue(x, sid, s)
+  R('ZREM', x.P .. 'q:' .. s.m, sid)
+  R('ZREM', x.P .. 'sticky', sid)
+  if s.own and s.own ~= '' then
+    R('ZREM', volunteer.key(x, s.own) .. ':q', sid)
+  end
+end
+
+-- A ready sequence loses its owner.
+function sequence.unstick(x, sid, vid)
+  R('ZREM', volunteer.key(x, vid) .. ':q', sid)
+  R('ZREM', x.P .. 'sticky', sid)
+  local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'own')
+  if s.st == 'q' and s.own == vid then sequence.queue(x, sid, s) end
+end
+
+-- Waits for a check (again).
+function sequence.check(x, sid, s, since)
+  sequence.move(x, sid, s, 'c')
+  R('HSET', sequence.key(x, sid), 'u', '', 'tc', since, 'own', '', 'kv', 0)
+  R('ZADD', x.P .. 'c:' .. s.m, since, sid)
+  x.wake = true
+end
+
+-- Waits for the referee (again).
+function sequence.dispute(x, sid, s)
+  sequence.move(x, sid, s, 'd')
+  R('HSET', sequence.key(x, sid), 'u', '')
+  R('ZADD', x.P .. 'r:' .. s.m, x.now, sid)
+  x.wake = true
+end
+
+-- Remember that an account was wrong about sid.
+function sequence.bad(x, sid, account)
+  local key = sequence.key(x, sid)
+  local bad = cmsgpack.unpack(R('HGET', key, 'bad'))
+  bad[account] = true
+  R('HSET', key, 'bad', cmsgpack.pack(bad))
+end
+
+-- An account lost a dispute about sid.
+function sequence.blame(x, sid, account)
+  sequence.bad(x, sid, account)
+  R('HSET', x.P .. 'acct:' .. account, 'run', 0)
+  base.ledger(x, account, 'lie')
+  base.count(x, 'disagreements', 1)
+end
+
+-- Back to the first keep tokens, in a new epoch; whose stint holds the next one
+-- is blamed.
+function sequence.rollback(x, sid, keep)
+  local key = sequence.key(x, sid)
+  local s = base.load(key, 'b', 'm', 'st', 'o', 'pr', 'sn')
+  local stints = {}
+  for _, t in ipairs(cmsgpack.unpack(s.sn)) do
+    if t[5] <= keep and keep < t[6] then
+      sequence.blame(x, sid, t[2])
+    end
+    if t[5] < keep then
+      t[6] = math.min(t[6], keep)
+      table.insert(stints, t)
+    end
+  end
+  R('HSET', key, 'o', s.o:sub(1, keep * 4), 'pr', s.pr:sub(1, keep * 16), 'sn',
+    cmsgpack.pack(stints), 'fin', '', 'ct', '', 'cp', '', 'cw', '')
+  R('HINCRBY', key, 'ep', 1)
+  base.count(x, 'rollbacks', 1)
+  sequence.queue(x, sid, s)
+end
+
+-- Its line is confirmed: record, credit, forget. checker: {volunteer, account,
+-- name, backend, referee}.
+function sequence.final(x, sid, checker)
+  local key = sequence.key(x, sid)
+  local s = base.load(key, 'b', 'm', 'st', 'l', 'cid', 'blob', 'sx', 'sg', 'o',
+                      'np', 'sm', 'sn', 'fin')
+  local m = base.load(x.P .. 'm:' .. s.m, 'name', 'cr')
+  local stints, makers, n, seen = cmsgpack.unpack(s.sn), '', 0, {}
+  local n_tokens = #s.o / 4
+  for _, t in ipairs(stints) do
+    if not seen[t[1]] and n < 8 then
+      seen[t[1]] = true
+      n = n + 1
+      makers = makers .. base.str(t[3]) .. base.str(t[4])
+    end
+    local rows = t[6] - t[5]
+    if t[5] == 0 then rows = rows + tonumber(s.np) - 1 end
+    base.ledger(x, t[2], 'work', rows * m.cr / 1000, t[6] - t[5])
+    R('HINCRBY', x.P .. 'acct:' .. t[2], 'run', 1)
+  end
+  if not checker[5] then
+    base.ledger(x, checker[2], 'check', (s.np + n_tokens - 1) * m.cr / 1000)
+    R('HINCRBY', x.P .. 'acct:' .. checker[2], 'run', 1)
+  end
+  batch.result(x, s.b, false, n_tokens,
+    struct.pack('<I8I1I1I1I1I4I4I8', s.l, 0, s.fin == 's' and 0 or 1,
+                s.sg == '1' and 1 or 0, n, s.np, n_tokens, x.now) ..
+    s.sm:sub(13, 20) .. base.str(s.cid) .. base.str('') .. base.str(s.o) ..
+    base.str(s.sx) .. base.str(s.blob) .. base.str(m.name) ..
+    base.str(checker[3]) .. base.str(checker[4]) .. makers)
+  sequence.forget(x, sid, s)
+end
+
+-- Out of the store, from wherever it is.
+function sequence.forget(x, sid, s)
+  sequence.unqueue(x, sid, s)
+  R('ZREM', x.P .. 'c:' .. s.m, sid)
+  R('ZREM', x.P .. 'r:' .. s.m, sid)
+  sequence.move(x, sid, s, nil)
+  R('SREM', x.P .. 'b:' .. s.b .. ':s', sid)
+  R('DEL', sequence.key(x, sid))
+end

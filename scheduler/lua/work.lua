@@ -1,0 +1,99 @@
+-- work.lua - the work call.
+
+-- What is leased to vid but not in held (concatenated ids) never reached it, or
+-- was lost there: it is queued again, for the same volunteer.
+local function requeue_unlisted(x, vid, held)
+  local listed = {}
+  for i = 1, #held, 16 do listed[base.hex(held:sub(i, i + 15))] = true end
+  for _, u in ipairs(R('SMEMBERS', volunteer.key(x, vid) .. ':u')) do
+    if not listed[u] then unit.drop(x, u, true) end
+  end
+end
+
+-- work: ARGV 1 volunteer 2 token hash 3 number 4 policy 5 fresh unit id
+--   6 fresh seed 7 slots 8 k, times 1000 9 "1": draining 10 unit ids held
+--   11 model ids cached, 16 bytes each 12 unit id of the result or ""
+--   13 its compute time, us, then 8 for each of its sequences: 14 id 15 epoch
+--   16 first 17 status 18 finish 19 tokens 20 fingerprints 21 decision or ""
+-- Returns
+--   {"denied"}, {"old"}
+--   {"ask", then 7 for each: index of the sequence (1-based), "cut" or
+--     "verdict", version, tokens so far, stop strings or fingerprints, model's
+--     name or challenger's tokens, challenger's fingerprints}: decide, and
+--     call again with the decisions "version keep stopped" or "version primary
+--     challenger keep"
+--   {"ans", outcome, "unit", unit id, model, span end, attempt, seed, then 11
+--     for each sequence: id, epoch, first, kv_valid, n_predict, max_new,
+--     n_prompt, sampling, biases, stop ids, tokens}
+--   {"ans", outcome, "none", reason, ms until the next look, model, span end}
+local function work(keys, args)
+  local x, p = base.open(keys), base.policy(args[4])
+  local vid, number = args[1], tonumber(args[3])
+  local key = volunteer.key(x, vid)
+  local v = base.load(key, 'th', 'a', 'name', 'be', 'ref', 'an', 'ao', 'ar',
+                      'rate', 't_res', 'rep')
+  if v.th ~= args[2] then return {'denied'} end
+  local last, outcome = tonumber(v.an), tonumber(v.ao)
+  if number < last then return {'old'} end
+  if number == last and v.ar ~= '' then
+    return {'ans', outcome, unpack(cmsgpack.unpack(v.ar))}
+  end
+  if number > last then
+    outcome = 0
+    if args[12] ~= '' then
+      local results, u = {}, base.hex(args[12])
+      for i = 14, #args, 8 do
+        table.insert(results, {
+          sid = args[i], ep = tonumber(args[i + 1]),
+          first = tonumber(args[i + 2]), status = tonumber(args[i + 3]),
+          tokens = args[i + 5], prints = args[i + 6], decision = args[i + 7],
+        })
+      end
+      local plan = commit.plan(x, vid, u, results)
+      if #plan.ask > 0 then return {'ask', unpack(plan.ask)} end
+      outcome = commit.apply(x, vid, v, u, plan, tonumber(args[13]))
+    end
+    requeue_unlisted(x, vid, args[10])
+    R('HSET', key, 'an', args[3], 'ao', outcome, 'ar', '')
+  end
+  volunteer.seen(x, vid, p)
+  local reply
+  if args[9] == '1' then
+    reply = {'none', 6, p.retake_ms, '', 0}
+  else
+    local models = {}
+    for i = 1, #args[11], 16 do
+      table.insert(models, base.hex(args[11]:sub(i, i + 15)))
+    end
+    reply = take.unit(x, vid, v, {
+      slots = tonumber(args[7]), k = tonumber(args[8]) / 1000,
+      models = models, uid = args[5], seed = args[6],
+    }, p)
+  end
+  if reply[1] == 'unit' then
+    R('HSET', key, 'ar', cmsgpack.pack(reply), 'wait', 0)
+  else
+    R('HSET', key, 'wait', x.now + p.retake_ms * 2)
+  end
+  base.close(x)
+  return {'ans', outcome, unpack(reply)}
+end
+
+-- work_release: the client had gone when a unit was taken for its call.
+--   ARGV 1 volunteer 2 token hash 3 number 4 unit id
+-- Returns "ok", also when there was nothing to release.
+local function release(keys, args)
+  local x = base.open(keys)
+  local key, u = volunteer.key(x, args[1]), base.hex(args[4])
+  local v = base.load(key, 'th', 'an')
+  if v.th == args[2] and v.an == args[3] and
+     R('SISMEMBER', key .. ':u', u) == 1 then
+    R('HSET', key, 'ar', '')
+    unit.drop(x, u, true)
+    base.close(x)
+  end
+  return 'ok'
+end
+
+redis.register_function('@V@_work', work)
+redis.register_function('@V@_work_release', release)

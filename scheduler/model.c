@@ -1,0 +1,35 @@
+#include "scheduler/model.h"
+
+#include "redundancy/credit.h"
+#include "scheduler/state.h"
+
+static void put_u32s(struct sched_args *args, const uint32_t *v, size_t n)
+{
+    sched_args_put(args, "", 0);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t b[4] = {(uint8_t)v[i], (uint8_t)(v[i] >> 8),
+                        (uint8_t)(v[i] >> 16), (uint8_t)(v[i] >> 24)};
+
+        sched_args_append(args, b, sizeof b);
+    }
+}
+
+enum err sched_model_put(struct sched_store *store,
+                         const struct sched_model *model, sched_done_fn *fn,
+                         void *ctx)
+{
+    struct sched_args args = {0};
+
+    if (!sched_text_fits(model->name, 1, SCHED_MODEL_NAME_MAX) ||
+        !model->n_shards || model->n_ends > SCHED_ENDS_MAX ||
+        model->context < 2 || !model->n_vocab)
+        return ERR_RANGE;
+    sched_args_put(&args, model->id, sizeof model->id);
+    sched_args_text(&args, model->name);
+    sched_args_u64(&args, model->n_shards);
+    sched_args_u64(&args, model->n_vocab);
+    sched_args_u64(&args, model->context);
+    put_u32s(&args, model->ends, model->n_ends);
+    sched_args_u64(&args, redun_credit_1000(model->n_params));
+    return sched_call_done(store, "model_put", &args, fn, ctx);
+}

@@ -1,0 +1,387 @@
+#include "fake.h"
+
+#include <string.h>
+
+#include "scheduler/state.h"
+
+static struct fake_seq *seq_of(struct fake *f, uint64_t id)
+{
+    for (size_t i = 0; i < f->n_seqs; i++)
+        if (f->seqs[i].id == id)
+            return &f->seqs[i];
+    CHECK(f->n_seqs < FAKE_SEQS);
+    f->seqs[f->n_seqs] = (struct fake_seq){.id = id};
+    return &f->seqs[f->n_seqs++];
+}
+
+void fake_join(struct fake *f, struct world *w, int n, uint8_t account,
+               bool referee)
+{
+    struct waited done = {0};
+    struct sched_joiner joiner = {.account = {account, 0xab},
+                                  .name = referee ? "judge" : "fake",
+                                  .backend = "native-ref",
+                                  .memory = 1 << 20,
+                                  .threads = 1,
+                                  .block = "",
+                                  .referee = referee};
+
+    memset(f, 0, sizeof *f);
+    f->w = w;
+    f->store = w->store;
+    f->account = account;
+    f->referee = referee;
+    f->depth = 1;
+    f->slots = 16;
+    f->wait_ms = 1000;
+    f->seqs = calloc(FAKE_SEQS, sizeof *f->seqs);
+    CHECK(f->seqs);
+    snprintf(f->id, sizeof f->id, "vol_%d", n);
+    f->who.id = f->id;
+    f->who.token_hash[0] = (uint8_t)n;
+    joiner.who = f->who;
+    CHECK_EQ(world_wait(w,
+                        sched_volunteer_join(w->store, &joiner, on_waited,
+                                             &done),
+                        &done),
+             ERR_OK);
+}
+
+void fake_release(struct fake *f)
+{
+    f->running = false;
+    sched_work_cancel(f->work);
+    f->work = NULL;
+    for (size_t i = 0; i < f->n_held; i++)
+        free(f->held[i].frame);
+    f->n_held = 0;
+    free(f->seqs);
+    f->seqs = NULL;
+}
+
+enum err fake_leave(struct fake *f)
+{
+    struct waited done = {0};
+
+    return world_wait(
+        f->w, sched_volunteer_leave(f->store, &f->who, on_waited, &done), &done);
+}
+
+static void lie(struct fake *f, const struct syn1_unit_seq *u, uint32_t first,
+                uint32_t i, uint32_t *token, uint8_t *print)
+{
+    // i: index among the sequence's generated tokens
+    if (f->mode == FAKE_WRONG_TOKEN && i == 1)
+        *token = (*token + 1) % MODEL_VOCAB;
+    if (f->mode == FAKE_WRONG_TOKEN && i == 1 && *token == MODEL_END)
+        (*token)++;
+    if (f->mode == FAKE_WRONG_PRINT)
+        print[3] ^= 1;
+    if (f->mode == FAKE_STOPS_EARLY && i == 1)
+        *token = MODEL_END;
+    if (f->mode == FAKE_MALFORMED && u->max_new && first + i > 3)
+        *token = MODEL_VOCAB;
+}
+
+// One sequence of a unit; tokens and prints have room for all.
+static struct syn1_result_seq compute_seq(struct fake *f,
+                                          const struct syn1_header *header,
+                                          const struct syn1_unit_seq *u,
+                                          uint8_t *tokens, uint8_t *prints)
+{
+    struct syn1_result_seq r = {.id = u->id, .epoch = u->epoch,
+                                .first = u->first};
+    struct fake_seq *s = seq_of(f, u->id);
+    uint32_t n = u->first + u->n_rows;
+    struct bytes_out t = {tokens, 4 * SYN1_POS_MAX, 0, false};
+
+    CHECK(n <= MODEL_CONTEXT);
+    f->rows += u->n_rows;
+    if (u->max_new)
+        f->work_seqs++;
+    else
+        f->check_seqs++;
+    if (s->n < u->first || (f->mode == FAKE_FORGETS && u->first && f->units % 3 == 1)) {
+        s->n = 0;
+        r.status = SYN1_KV_MISSING;
+        return r;
+    }
+    if (f->mode == FAKE_NO_ROOM && f->units % 2) {
+        r.status = SYN1_NO_ROOM;
+        return r;
+    }
+    for (uint32_t i = 0; i < u->n_rows; i++)
+        s->tokens[u->first + i] = bytes_peek_u32(u->tokens + i * 4);
+    for (uint32_t i = 0; i < u->n_predict + u->max_new; i++) {
+        uint32_t at = n - u->n_predict + i + (u->n_predict ? 1 : 0);
+        uint32_t next;
+        uint8_t *print = prints + (size_t)r.n_prints * 16;
+
+        if (i >= u->n_predict)
+            at = n + i - u->n_predict;
+        next = model_next(s->tokens, at, u->sampling.seed);
+        model_print(s->tokens, at, header->print_seed, print);
+        lie(f, u, u->first, at - u->n_prompt, &next, print);
+        if (i >= u->n_predict)
+            s->tokens[at] = next;
+        bytes_put_u32(&t, next);
+        r.n_tokens++;
+        r.n_prints++;
+        if (i >= u->n_predict && next == MODEL_END) {
+            r.finish = SYN1_STOPPED;
+            break;
+        }
+        if (f->mode == FAKE_SHORT && u->max_new && i + 1 < u->max_new)
+            break;
+    }
+    s->n = n + (u->max_new ? r.n_tokens - u->n_predict : 0);
+    r.tokens = tokens;
+    r.prints = prints;
+    return r;
+}
+
+size_t fake_compute(struct fake *f, const uint8_t *unit, size_t len,
+                    uint8_t *out, size_t cap)
+{
+    static uint8_t tokens[16][4096], prints[16][16384];
+    struct syn1_frame frame;
+    struct syn1_unit_seq u;
+    struct bytes body;
+    struct bytes_out b = {out, cap, 0, false};
+    struct syn1_header header;
+    size_t i = 0;
+
+    CHECK_EQ(syn1_parse(unit, len, &frame), ERR_OK);
+    CHECK_EQ(frame.header.kind, SYN1_UNIT);
+    header = frame.header;
+    header.kind = SYN1_RESULT;
+    header.number = 1000; // 1 ms
+    header.n_seqs = 0;
+    f->units++;
+    body = frame.body;
+    syn1_begin(&b, &header);
+    while (syn1_unit_next(&frame.header, &body, &u)) {
+        CHECK(i < 16);
+        struct syn1_result_seq r =
+            compute_seq(f, &frame.header, &u, tokens[i], prints[i]);
+        syn1_put_result_seq(&b, &header, &r);
+        i++;
+    }
+    CHECK_EQ(syn1_end(&b), ERR_OK);
+    return b.len;
+}
+
+static void take_answer(struct fake *f)
+{
+    struct syn1_frame frame, unit;
+
+    CHECK_EQ(syn1_parse(f->answer, f->answer_len, &frame), ERR_OK);
+    CHECK_EQ(frame.header.kind, SYN1_ANSWER);
+    CHECK_EQ(frame.header.number, f->number);
+    f->reason = frame.as.answer.reason;
+    f->outcome = frame.as.answer.outcome;
+    if (f->reason != SYN1_WORK)
+        return;
+    CHECK_EQ(syn1_parse(frame.as.answer.unit, frame.as.answer.unit_len, &unit),
+             ERR_OK);
+    CHECK(f->n_held < FAKE_HELD);
+    f->held[f->n_held].frame = malloc(frame.as.answer.unit_len);
+    f->held[f->n_held].len = frame.as.answer.unit_len;
+    CHECK(f->held[f->n_held].frame);
+    memcpy(f->held[f->n_held].frame, frame.as.answer.unit,
+           frame.as.answer.unit_len);
+    f->n_held++;
+}
+
+static void next_call(struct fake *f);
+
+static void on_answer(enum err err, const uint8_t *frame, size_t len, void *ctx)
+{
+    struct fake *f = ctx;
+
+    f->work = NULL;
+    f->done = true;
+    f->err = err;
+    f->answer_len = 0;
+    if (err == ERR_OK || err == ERR_GONE) {
+        CHECK(len <= sizeof f->answer);
+        memcpy(f->answer, frame, len);
+        f->answer_len = len;
+        take_answer(f);
+    }
+    if (f->running)
+        next_call(f);
+}
+
+// Build the CALL frame; the posted unit leaves held.
+static void build_call(struct fake *f, int which, uint32_t wait_ms)
+{
+    static uint8_t result[1 << 16];
+    uint8_t held[FAKE_HELD * SYN1_ID_LEN], model[SYN1_ID_LEN + 4] = {0};
+    struct syn1_header header = {.kind = SYN1_CALL, .number = ++f->number};
+    struct syn1_call call = {.n_models = 1,
+                             .slots = f->slots,
+                             .memory = 1 << 20,
+                             .wait_ms = wait_ms,
+                             .held = held,
+                             .models = model};
+    struct bytes_out b = {f->call, sizeof f->call, 0, false};
+
+    memcpy(model, f->w->model.id, SYN1_ID_LEN);
+    model[SYN1_ID_LEN + 2] = (uint8_t)f->w->model.n_shards;
+    if (which >= 0) {
+        CHECK((size_t)which < f->n_held);
+        call.result_len =
+            (uint32_t)fake_compute(f, f->held[which].frame, f->held[which].len,
+                                   result, sizeof result);
+        call.result = result;
+        free(f->held[which].frame);
+        f->n_held--;
+        f->held[which] = f->held[f->n_held];
+    }
+    for (size_t i = 0; i < f->n_held; i++) {
+        memcpy(held + i * SYN1_ID_LEN, f->held[i].frame + 32, SYN1_ID_LEN);
+        call.n_held++;
+    }
+    syn1_begin(&b, &header);
+    syn1_put_call(&b, &call);
+    CHECK_EQ(syn1_end(&b), ERR_OK);
+    f->call_len = b.len;
+}
+
+static enum err send_call(struct fake *f)
+{
+    f->done = false;
+    return sched_work_start(f->store, &f->who, f->call, f->call_len, on_answer,
+                            f, &f->work);
+}
+
+void fake_call_start(struct fake *f, int which, uint32_t wait_ms)
+{
+    build_call(f, which, wait_ms);
+    CHECK_EQ(send_call(f), ERR_OK);
+}
+
+enum err fake_call(struct fake *f, int which, uint32_t wait_ms)
+{
+    fake_call_start(f, which, wait_ms);
+    world_until(f->w, &f->done);
+    return f->err;
+}
+
+enum err fake_repeat(struct fake *f)
+{
+    enum err err = send_call(f);
+
+    if (err)
+        return err;
+    world_until(f->w, &f->done);
+    return f->err;
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+    struct fake *f = arg;
+    struct timeval tv = {0, 20000};
+
+    (void)fd, (void)what;
+    if (f->running && send_call(f) != ERR_OK)
+        event_base_once(f->w->base, -1, EV_TIMEOUT, on_retry, f, &tv);
+}
+
+// After an answer: the next call, or the same again if its outcome is unknown.
+static void next_call(struct fake *f)
+{
+    struct timeval tv = {0, 10000};
+    int which = -1;
+
+    CHECK(f->err != ERR_DENIED && f->err != ERR_FORMAT && f->err != ERR_EXISTS);
+    if (f->err == ERR_OK || f->err == ERR_GONE) {
+        if (f->n_held && (f->n_held >= f->depth || f->reason != SYN1_WORK))
+            which = 0;
+        build_call(f, which, f->n_held || which >= 0 ? 0 : f->wait_ms);
+    }
+    if (send_call(f) != ERR_OK)
+        event_base_once(f->w->base, -1, EV_TIMEOUT, on_retry, f, &tv);
+}
+
+void fake_go(struct fake *f)
+{
+    f->running = true;
+    build_call(f, -1, f->wait_ms);
+    CHECK_EQ(send_call(f), ERR_OK);
+}
+
+struct looking {
+    bool done;
+    enum err err;
+    enum sched_batch_status status;
+};
+
+static void on_batch(enum err err, const struct sched_batch *b, void *ctx)
+{
+    struct looking *l = ctx;
+
+    l->done = true;
+    l->err = err;
+    if (b)
+        l->status = b->status;
+}
+
+static enum sched_batch_status status_of(struct world *w, const char *batch)
+{
+    struct looking l = {0};
+    enum err err = sched_batch_get(w->store, batch, "key_a", on_batch, &l);
+
+    if (err)
+        return SCHED_VALIDATING; // not up at the moment
+    world_until(w, &l.done);
+    return l.err ? SCHED_VALIDATING : l.status;
+}
+
+void fakes_until_final(struct world *w, const char *batch, int64_t limit_ms)
+{
+    int64_t end = world_ms() + limit_ms;
+
+    while (status_of(w, batch) != SCHED_FINALIZING) {
+        if (world_ms() >= end)
+            fprintf(stderr, "%s: not final in time\n", batch);
+        CHECK(world_ms() < end);
+        world_run(w, 10);
+    }
+}
+
+struct took {
+    bool done;
+    enum err err;
+    struct sched_job job;
+};
+
+static void on_took(enum err err, const struct sched_job *job, void *ctx)
+{
+    struct took *t = ctx;
+
+    t->done = true;
+    t->err = err;
+    if (job)
+        t->job = *job;
+}
+
+void fakes_output(struct world *w, const char *batch)
+{
+    struct took took = {0};
+    struct waited done = {0};
+
+    CHECK_EQ(sched_job_take(w->store, SCHED_JOB_OUTPUT, 5000, on_took, &took),
+             ERR_OK);
+    world_until(w, &took.done);
+    CHECK_EQ(took.err, ERR_OK);
+    CHECK(strcmp(took.job.batch, batch) == 0);
+    for (int i = 0; i < 2; i++) // a repeat is fine
+        CHECK_EQ(world_wait(w,
+                            sched_batch_output(w->store, &took.job, "out", 99,
+                                               "evt_1", on_waited, &done),
+                            &done),
+                 ERR_OK);
+    CHECK_EQ(status_of(w, batch), SCHED_COMPLETED);
+}

@@ -1,0 +1,82 @@
+// world.h - a real redis-server on a Unix socket in a temporary folder, a store
+// on it, and the small synthetic model that the fake volunteers compute.
+#ifndef TESTS_WORLD_H
+#define TESTS_WORLD_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "check.h"
+#include "scheduler/batch.h"
+#include "scheduler/callback.h"
+#include "scheduler/key.h"
+#include "scheduler/model.h"
+#include "scheduler/stats.h"
+#include "scheduler/work.h"
+
+struct event_base;
+
+struct world {
+    char dir[64], address[96], socket[80];
+    pid_t redis;
+    struct event_base *base;
+    struct sched_store *store;
+    struct sched_policy policy;
+    struct sched_model model;
+    bool up;
+};
+
+enum { MODEL_VOCAB = 500, MODEL_CONTEXT = 64, MODEL_END = 7 };
+
+// Start Redis and a store (with the policy in w->policy if set_policy is not
+// NULL: it may change the defaults), put the model.
+void world_init(struct world *w, void (*set_policy)(struct sched_policy *p));
+
+// End all, check that Redis has no key without an owner: only those of models,
+// accounts, counters and what has a time to live (unless keys_stay).
+void world_release(struct world *w);
+
+void world_redis_start(struct world *w);
+void world_redis_kill(struct world *w); // SIGKILL
+
+// A second store on the same Redis.
+struct sched_store *world_store(struct world *w);
+
+// Run the loop until *flag, or fail after ten seconds.
+void world_until(struct world *w, const bool *flag);
+void world_until_up(struct world *w);
+// Run the loop for so long.
+void world_run(struct world *w, int64_t ms);
+int64_t world_ms(void);
+
+// A command on a connection of its own; the integer of the reply (0 for nil).
+long long world_redis(struct world *w, const char *format, ...);
+
+// Wait for a done callback; its err.
+struct waited {
+    bool done;
+    enum err err;
+};
+void on_waited(enum err err, void *ctx);
+enum err world_wait(struct world *w, enum err started, struct waited *waited);
+
+// A batch of n lines, each "line-<i>", prompt lengths 1 .. 9, max_tokens
+// 1 .. 12; every third one sampled; ingested at once by sched_batch_add.
+void world_batch(struct world *w, const char *id, uint32_t n, bool stops);
+// The prompt of line i. Returns its length.
+uint32_t world_prompt(uint32_t i, uint32_t *tokens);
+uint32_t world_max_tokens(uint32_t i);
+// The cut hook of the tests: a stop is one token id (u32).
+struct sched_cut world_cut(const struct sched_cut_ask *ask, void *ctx);
+
+// Check that all lines of the batch are there once and right. Returns how many
+// are final; if all must be, n.
+uint32_t world_check(struct world *w, const char *id, uint32_t n, bool stops,
+                     bool all);
+
+// The model: the token after these, and the fingerprint of its position.
+uint32_t model_next(const uint32_t *tokens, uint32_t n, uint64_t seed);
+void model_print(const uint32_t *tokens, uint32_t n, uint64_t print_seed,
+                 uint8_t out[16]);
+
+#endif
