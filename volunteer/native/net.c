@@ -1,6 +1,7 @@
 #include "native/net.h"
 
 #include <curl/curl.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
@@ -178,9 +179,12 @@ static bool options_request(struct transfer *t, const struct native_request *r)
         ok &= header_add(t, "Content-Type", r->content_type);
     if (r->operator_key)
         ok &= header_add(t, "X-Synapse-Operator", r->operator_key);
-    if (r->range_from)
-        ok &= !curl_easy_setopt(e, CURLOPT_RESUME_FROM_LARGE,
-                                (curl_off_t)r->range_from);
+    if (r->range_from) { // not RESUME_FROM, which fails on a whole answer
+        char range[32];
+
+        snprintf(range, sizeof range, "%" PRIu64 "-", r->range_from);
+        ok &= !curl_easy_setopt(e, CURLOPT_RANGE, range);
+    }
     if (r->timeout_ms) {
         ok &= !curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
         ok &= !curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, 0L);
