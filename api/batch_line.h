@@ -1,0 +1,47 @@
+// batch_line.h - one line of a batch's input file, read and checked: a request
+// ready for the scheduler, or an error record.
+#ifndef API_BATCH_LINE_H
+#define API_BATCH_LINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/models.h"
+#include "scheduler/batch.h"
+#include "tokenizer/text.h"
+
+enum {
+    API_LINE_LEN_MAX = 2 << 20, // bytes of a line; longer ones are errors
+    API_STOP_LEN_MAX = 256,     // bytes of a stop string
+    API_BIAS_MAX = 300,
+};
+
+// What is kept with a line and comes back with its result.
+enum { API_BLOB_GREEDY = 1 }; // flag in its one byte
+
+// A checked line and the memory that it points into.
+struct api_batch_line {
+    struct sched_line line;
+    char custom_id[SCHED_CUSTOM_ID_MAX + 1];
+    struct token_ids prompt;
+    uint8_t bias[API_BIAS_MAX * 8];
+    char *stops; // a JSON list
+    char *error; // a JSON object: code, message, param
+    uint8_t blob;
+};
+
+// Read line number (0-based). model is the batch's. A text that is no good
+// gives an error line: the only errors are ERR_NOMEM and ERR_IO (no
+// randomness). Release *out in any case.
+MUST_USE enum err api_batch_line_read(const struct api_models *models,
+                                      const struct api_model *model,
+                                      uint64_t number, const char *text,
+                                      size_t len, struct api_batch_line *out);
+
+// The same for a line that is longer than API_LINE_LEN_MAX.
+MUST_USE enum err api_batch_line_too_long(uint64_t number,
+                                          struct api_batch_line *out);
+
+void api_batch_line_release(struct api_batch_line *line);
+
+#endif

@@ -1,0 +1,161 @@
+#include "api/batches.h"
+
+#include <string.h>
+
+#include "api/keys.h"
+#include "api/reply.h"
+#include "api/server.h"
+
+// ---- the object ----
+
+static json_t *seconds(int64_t ms)
+{
+    return ms ? json_integer(ms / 1000) : json_null();
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return *text ? json_string(text) : json_null();
+}
+
+static json_t *callback_json(const struct sched_batch *b)
+{
+    if (!*b->callback_url)
+        return json_null();
+    return json_pack("{s:s, s:o, s:I, s:o}", "url", b->callback_url,
+                     "delivered_at", seconds(b->callback_delivered_ms),
+                     "attempts", (json_int_t)b->callback_attempts,
+                     "last_status",
+                     b->callback_status ? json_integer(b->callback_status)
+                                        : json_null());
+}
+
+static json_t *errors_json(const struct sched_batch *b)
+{
+    if (!*b->error_code)
+        return json_null();
+    return json_pack("{s:s, s:[{s:s, s:s, s:n, s:o}]}", "object", "list",
+                     "data", "code", b->error_code, "message", b->error_text,
+                     "param", "line",
+                     b->error_line ? json_integer((json_int_t)b->error_line)
+                                   : json_null());
+}
+
+static json_t *waiting_json(const char *why)
+{
+    if (strcmp(why, "volunteers") == 0)
+        return json_string("no volunteer is there: open /contribute on some "
+                           "device");
+    if (strcmp(why, "checks") == 0)
+        return json_string("no second volunteer and no referee is there to "
+                           "check the answers");
+    return text_or_null(why);
+}
+
+json_t *api_batch_json(const struct sched_batch *b)
+{
+    static const char *const status[] = {"validating", "in_progress",
+                                         "finalizing", "completed",
+                                         "failed",     "cancelled"};
+    json_t *metadata = NULL;
+
+    if (b->metadata.len > 0)
+        metadata = json_loadb((const char *)b->metadata.ptr, b->metadata.len, 0,
+                              NULL);
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I}, "
+        "s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:o}}",
+        "id", b->id, "object", "batch", "endpoint", "/v1/completions", "model",
+        b->model, "status", status[b->status], "created_at",
+        seconds(b->created_ms), "in_progress_at", seconds(b->in_progress_ms),
+        "finalizing_at", seconds(b->finalizing_ms), "completed_at",
+        seconds(b->completed_ms), "request_counts", "total",
+        (json_int_t)b->total, "completed", (json_int_t)b->completed, "failed",
+        (json_int_t)b->failed, "output_file_id", text_or_null(b->output_file),
+        "callback", callback_json(b), "metadata",
+        metadata ? metadata : json_null(), "errors", errors_json(b), "synapse",
+        "queued", (json_int_t)b->queued, "running", (json_int_t)b->running,
+        "checking", (json_int_t)b->checking, "confirmed",
+        (json_int_t)b->completed, "tokens", (json_int_t)b->tokens,
+        "waiting_because", waiting_json(b->waiting));
+}
+
+void api_batch_refuse(struct api_request *req, enum err err)
+{
+    if (err == ERR_NOT_FOUND)
+        api_reply_error(req, 404, "batch_id", "batch_not_found",
+                        "this key has no batch %s", req->args[0]);
+    else if (err == ERR_RANGE)
+        api_reply_error(req, 404, "batch_id", "batch_not_found",
+                        "that is no batch id");
+    else
+        api_reply_err(req, err);
+}
+
+// ---- one, and many ----
+
+static void on_batch(enum err err, const struct sched_batch *batch, void *ctx)
+{
+    if (err)
+        api_batch_refuse(ctx, err);
+    else
+        api_reply_json(ctx, 200, api_batch_json(batch));
+}
+
+static void get(struct api_request *req, const char *key)
+{
+    enum err err = sched_batch_get(req->server->store, req->args[0], key,
+                                   on_batch, req);
+
+    if (err)
+        api_batch_refuse(req, err);
+}
+
+void api_batch_get(struct api_request *req)
+{
+    api_key_find(req, get);
+}
+
+static void on_batches(enum err err, const struct sched_batch *batches,
+                       size_t n, bool more, void *ctx)
+{
+    struct api_request *req = ctx;
+    json_t *data;
+
+    if (err == ERR_NOT_FOUND || err == ERR_RANGE) {
+        api_reply_error(req, 400, "after", "invalid_field",
+                        "after must be the id of one of this key's batches");
+        return;
+    }
+    if (err) {
+        api_reply_err(req, err);
+        return;
+    }
+    data = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(data, api_batch_json(&batches[i]));
+    api_reply_json(
+        req, 200,
+        json_pack("{s:s, s:o, s:s?, s:s?, s:b}", "object", "list", "data", data,
+                  "first_id", n ? batches[0].id : NULL, "last_id",
+                  n ? batches[n - 1].id : NULL, "has_more", more));
+}
+
+static void list(struct api_request *req, const char *key)
+{
+    const char *after = api_request_query(req, "after");
+    uint64_t limit;
+    enum err err;
+
+    if (!api_request_query_u64(req, "limit", 1, 100, 20, &limit))
+        return;
+    err = sched_batch_list(req->server->store, key, after ? after : "",
+                           (uint32_t)limit, on_batches, req);
+    if (err)
+        on_batches(err, NULL, 0, false, req);
+}
+
+void api_batch_list(struct api_request *req)
+{
+    api_key_find(req, list);
+}

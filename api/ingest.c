@@ -1,0 +1,317 @@
+#include "api/ingest.h"
+
+#include <event2/event.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "api/batch_line.h"
+#include "api/clock.h"
+#include "api/log.h"
+#include "api/server.h"
+#include "scheduler/job.h"
+
+enum {
+    TTL_MS = 5000,
+    LINES_MAX = 64,     // in one step
+    STEP_MS = 10,       // tokenise so long, then let the loop go on
+    TOKENS_MAX = 1 << 18, // in one step
+    BLOCK = 64 << 10,
+    RETRY_MS = 300,
+};
+
+struct api_ingest {
+    struct api_server *server;
+    struct event *turn;  // the next step
+    bool busy;           // a job is being taken or worked on
+    bool again;          // look again after it
+    bool holding;        // job is ours
+    struct sched_job job;
+    const struct api_model *model;
+    int fd; // of the input file, or -1
+    char *text; // the file from the cursor on
+    size_t text_len, text_cap;
+    bool at_end; // text reaches to the end of the file
+    struct api_batch_line lines[LINES_MAX];
+    size_t n_lines; // read and not yet acknowledged
+    uint64_t cursor_to;
+};
+
+static void lines_drop(struct api_ingest *in)
+{
+    for (size_t i = 0; i < in->n_lines; i++)
+        api_batch_line_release(&in->lines[i]);
+    in->n_lines = 0;
+}
+
+// This job is done with, or is someone else's.
+static void job_end(struct api_ingest *in)
+{
+    lines_drop(in);
+    if (in->fd >= 0)
+        close(in->fd);
+    in->fd = -1;
+    free(in->text);
+    in->text = NULL;
+    in->text_len = in->text_cap = 0;
+    in->at_end = false;
+    in->holding = false;
+    in->busy = false;
+    if (in->again)
+        api_ingest_look(in);
+}
+
+static void turn_soon(struct api_ingest *in, int ms)
+{
+    struct timeval tv = {0, ms * 1000};
+
+    event_add(in->turn, &tv);
+}
+
+// The store did not answer: the same step again, it is safe to repeat.
+static void step_again(struct api_ingest *in, enum err err)
+{
+    if (err == ERR_GONE) {
+        job_end(in);
+        return;
+    }
+    if (err != ERR_STORE && err != ERR_BUSY)
+        api_log(API_LOG_ERROR, "ingest", "batch=%s error=\"%s\"",
+                in->job.batch, err_text(err));
+    turn_soon(in, RETRY_MS);
+}
+
+static void on_ended(enum err err, void *ctx)
+{
+    struct api_ingest *in = ctx;
+
+    if (err && err != ERR_GONE) {
+        step_again(in, err);
+        return;
+    }
+    if (!err)
+        api_log(API_LOG_INFO, "ingested", "batch=%s lines=%" PRIu64,
+                in->job.batch, in->job.line);
+    job_end(in);
+}
+
+static void batch_fail(struct api_ingest *in, const char *code,
+                       const char *text)
+{
+    enum err err = sched_batch_fail(in->server->store, &in->job, code, text, 0,
+                                    on_ended, in);
+
+    if (err)
+        step_again(in, err);
+}
+
+static void on_added(enum err err, void *ctx)
+{
+    struct api_ingest *in = ctx;
+
+    if (err) {
+        step_again(in, err);
+        return;
+    }
+    in->job.line += in->n_lines;
+    memmove(in->text, in->text + (in->cursor_to - in->job.cursor),
+            in->text_len - (size_t)(in->cursor_to - in->job.cursor));
+    in->text_len -= (size_t)(in->cursor_to - in->job.cursor);
+    in->job.cursor = in->cursor_to;
+    lines_drop(in);
+    turn_soon(in, 0);
+}
+
+static void lines_add(struct api_ingest *in)
+{
+    struct sched_line lines[LINES_MAX];
+    enum err err;
+
+    for (size_t i = 0; i < in->n_lines; i++)
+        lines[i] = in->lines[i].line;
+    err = sched_batch_add(in->server->store, &in->job, lines, in->n_lines,
+                          in->cursor_to, TTL_MS, on_added, in);
+    if (err)
+        step_again(in, err);
+}
+
+// Read on in the file until there is a line break. False on an i/o error.
+static bool text_fill(struct api_ingest *in)
+{
+    if (in->text_cap - in->text_len < BLOCK) {
+        size_t cap = in->text_len + 2 * BLOCK;
+        char *p = realloc(in->text, cap);
+
+        if (!p)
+            return false;
+        in->text = p;
+        in->text_cap = cap;
+    }
+    for (;;) {
+        ssize_t n = pread(in->fd, in->text + in->text_len, BLOCK,
+                          (off_t)(in->job.cursor + in->text_len));
+
+        if (n < 0)
+            return false;
+        in->text_len += (size_t)n;
+        in->at_end = n == 0;
+        return true;
+    }
+}
+
+// Read the line of len bytes at text into the next place.
+static enum err line_read(struct api_ingest *in, const char *text, size_t len)
+{
+    struct api_batch_line *line = &in->lines[in->n_lines];
+    uint64_t number = in->job.line + in->n_lines;
+    enum err err;
+
+    if (len > API_LINE_LEN_MAX)
+        err = api_batch_line_too_long(number, line);
+    else
+        err = api_batch_line_read(&in->server->models, in->model, number, text,
+                                  len, line);
+    in->n_lines++;
+    return err;
+}
+
+// Read as many lines as a turn may take.
+static enum err lines_read(struct api_ingest *in)
+{
+    int64_t end = api_clock_ms() + STEP_MS;
+    size_t at = 0, tokens = 0;
+    enum err err = ERR_OK;
+
+    while (!err && in->n_lines < LINES_MAX && tokens < TOKENS_MAX &&
+           (in->n_lines == 0 || api_clock_ms() < end)) {
+        char *stop = at < in->text_len
+                         ? memchr(in->text + at, '\n', in->text_len - at)
+                         : NULL;
+        size_t len;
+
+        if (!stop && !in->at_end && at == 0) {
+            if (!text_fill(in))
+                return ERR_IO;
+            continue;
+        }
+        if (!stop && (!in->at_end || at == in->text_len))
+            break;
+        len = stop ? (size_t)(stop - in->text) - at : in->text_len - at;
+        err = line_read(in, in->text + at, len);
+        tokens += in->lines[in->n_lines - 1].line.n_prompt;
+        at += len + (stop ? 1 : 0);
+    }
+    in->cursor_to = in->job.cursor + at;
+    return err;
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+    struct api_ingest *in = arg;
+    enum err err = ERR_OK;
+
+    (void)fd, (void)what;
+    if (in->fd < 0) {
+        batch_fail(in, "input_missing", "the input file cannot be read");
+        return;
+    }
+    if (!in->model) {
+        batch_fail(in, "model_not_found",
+                   "the batch's model is not served here any more");
+        return;
+    }
+    if (in->n_lines == 0)
+        err = lines_read(in);
+    if (err == ERR_IO) {
+        lines_drop(in);
+        batch_fail(in, "input_unreadable", "the input file cannot be read");
+        return;
+    }
+    if (err) { // no memory: later
+        lines_drop(in);
+        step_again(in, err);
+        return;
+    }
+    if (in->n_lines > 0) {
+        lines_add(in);
+        return;
+    }
+    err = sched_batch_lines_done(in->server->store, &in->job, on_ended, in);
+    if (err)
+        step_again(in, err);
+}
+
+// We hold a job: open its file.
+static void on_batch(enum err err, const struct sched_batch *batch, void *ctx)
+{
+    struct api_ingest *in = ctx;
+
+    if (err) { // the lease passes, and it is taken again
+        job_end(in);
+        return;
+    }
+    in->model = api_models_find(&in->server->models, batch->model);
+    in->fd = openat(in->server->files_fd, batch->input_file,
+                    O_RDONLY | O_CLOEXEC);
+    turn_soon(in, 0);
+}
+
+static void on_job(enum err err, const struct sched_job *job, void *ctx)
+{
+    struct api_ingest *in = ctx;
+
+    if (err) {
+        in->again = false;
+        in->busy = false;
+        return;
+    }
+    in->job = *job;
+    in->holding = true;
+    in->again = true; // there may be more
+    err = sched_batch_get(in->server->store, job->batch, NULL, on_batch, in);
+    if (err)
+        job_end(in);
+}
+
+void api_ingest_look(struct api_ingest *in)
+{
+    if (in->busy) {
+        in->again = true;
+        return;
+    }
+    in->again = false;
+    in->busy = true;
+    if (in->server->draining ||
+        sched_job_take(in->server->store, SCHED_JOB_INGEST, TTL_MS, on_job, in))
+        in->busy = false;
+}
+
+enum err api_ingest_new(struct api_server *server, struct api_ingest **out)
+{
+    struct api_ingest *in = calloc(1, sizeof *in);
+
+    if (!in)
+        return ERR_NOMEM;
+    in->server = server;
+    in->fd = -1;
+    in->turn = event_new(server->base, -1, 0, on_turn, in);
+    if (!in->turn) {
+        free(in);
+        return ERR_NOMEM;
+    }
+    *out = in;
+    return ERR_OK;
+}
+
+void api_ingest_free(struct api_ingest *in)
+{
+    if (!in)
+        return;
+    in->again = false;
+    job_end(in);
+    event_free(in->turn);
+    free(in);
+}

@@ -1,0 +1,184 @@
+#include "api/result_line.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/batch_line.h"
+#include "tokenizer/tokenizer.h"
+
+static const char *find(const char *hay, size_t n_hay, const char *needle,
+                        size_t n_needle)
+{
+    for (size_t i = 0; i + n_needle <= n_hay; i++) {
+        if (hay[i] == needle[0] && memcmp(hay + i, needle, n_needle) == 0)
+            return hay + i;
+    }
+    return NULL;
+}
+
+// Where the first stop string in text begins; len if there is none. stops is a
+// JSON list, or NULL.
+static size_t stop_find(const json_t *stops, const char *text, size_t len)
+{
+    size_t first = len;
+
+    for (size_t i = 0; i < json_array_size(stops); i++) {
+        const json_t *s = json_array_get(stops, i);
+        const char *at = find(text, first, json_string_value(s),
+                              json_string_length(s));
+
+        // Another may begin earlier though it ends later.
+        if (!at)
+            at = find(text, len, json_string_value(s), json_string_length(s));
+        if (at && (size_t)(at - text) < first)
+            first = (size_t)(at - text);
+    }
+    return first;
+}
+
+struct sched_cut api_result_cut(const struct sched_cut_ask *ask, void *ctx)
+{
+    const struct api_models *models = ctx;
+    const struct api_model *model = api_models_find(models, ask->model);
+    struct sched_cut cut = {.keep = ask->n_new};
+    struct tokenizer_stream stream;
+    struct text text = {0};
+    json_t *stops = json_loadb((const char *)ask->stops, ask->stops_len,
+                               JSON_ALLOW_NUL, NULL);
+
+    if (!model || !stops)
+        goto done;
+    tokenizer_stream_init(&stream, model->tokenizer, TOKENIZER_SKIP_SPECIAL);
+    for (uint32_t i = 0; i < ask->n_tokens; i++) {
+        if (tokenizer_stream_put(&stream, ask->tokens[i], &text))
+            goto done; // no memory: the text goes on, and is cut later
+        if (i < ask->n_tokens - ask->n_new)
+            continue;
+        if (stop_find(stops, text.ptr, text.len) < text.len) {
+            cut.keep = i - (ask->n_tokens - ask->n_new) + 1;
+            cut.stopped = true;
+            break;
+        }
+    }
+
+done:
+    text_release(&text);
+    json_decref(stops);
+    return cut;
+}
+
+// What was generated, as text, up to a stop string.
+static enum err text_of(const struct api_model *model,
+                        const struct sched_result *r, struct text *out,
+                        bool *stopped)
+{
+    json_t *stops;
+    enum err err;
+
+    err = tokenizer_decode_text(model->tokenizer, r->tokens, r->n_tokens,
+                                TOKENIZER_SKIP_SPECIAL, out);
+    if (err || r->stops.len == 0)
+        return err;
+    stops = json_loadb((const char *)r->stops.ptr, r->stops.len, JSON_ALLOW_NUL,
+                       NULL);
+    if (stops) {
+        size_t end = stop_find(stops, out->ptr, out->len);
+
+        *stopped = end < out->len;
+        out->len = end;
+    }
+    json_decref(stops);
+    return ERR_OK;
+}
+
+static json_t *synapse_json(const struct sched_result *r)
+{
+    bool greedy = r->blob.len == 1 && (r->blob.ptr[0] & API_BLOB_GREEDY);
+    json_t *makers = json_array(), *tokens = json_array();
+
+    for (uint32_t i = 0; i < r->n_makers; i++)
+        json_array_append_new(makers,
+                              json_pack("{s:s, s:s}", "name", r->makers[i].name,
+                                        "backend", r->makers[i].backend));
+    for (uint32_t i = 0; i < r->n_tokens; i++)
+        json_array_append_new(tokens, json_integer(r->tokens[i]));
+    return json_pack("{s:b, s:o, s:o, s:{s:s, s:s}, s:o}", "confirmed", 1,
+                     "seed",
+                     greedy && !r->seed_given
+                         ? json_null()
+                         : json_integer((json_int_t)r->seed),
+                     "computed_by", makers, "checked_by", "name",
+                     r->checker.name, "backend", r->checker.backend, "tokens",
+                     tokens);
+}
+
+static json_t *body_json(const struct api_model *model, const char *id,
+                         const struct sched_result *r, const struct text *text,
+                         bool stopped)
+{
+    const char *finish = stopped || r->finish == SCHED_FINISH_STOP ? "stop"
+                                                                   : "length";
+
+    return json_pack(
+        "{s:s+, s:s, s:I, s:s, s:[{s:i, s:s%, s:s, s:n}], s:{s:I, s:I, s:I}, "
+        "s:o}",
+        "id", "cmpl-", id, "object", "text_completion", "created",
+        (json_int_t)(r->final_ms / 1000), "model", model->manifest.name,
+        "choices", "index", 0, "text", text->ptr ? text->ptr : "", text->len,
+        "finish_reason", finish, "logprobs", "usage", "prompt_tokens",
+        (json_int_t)r->n_prompt, "completion_tokens", (json_int_t)r->n_tokens,
+        "total_tokens", (json_int_t)r->n_prompt + (json_int_t)r->n_tokens,
+        "synapse", synapse_json(r));
+}
+
+static json_t *line_json(const char *id, const struct sched_result *r,
+                         json_t *body)
+{
+    json_t *error;
+
+    if (r->error.len > 0) {
+        error = json_loadb((const char *)r->error.ptr, r->error.len, 0, NULL);
+        return json_pack("{s:s+, s:s%, s:n, s:o}", "id", "batch_req_", id,
+                         "custom_id", r->custom_id.ptr, r->custom_id.len,
+                         "response", "error", error ? error : json_null());
+    }
+    return json_pack("{s:s+, s:s%, s:{s:i, s:s+, s:o}, s:n}", "id",
+                     "batch_req_", id, "custom_id", r->custom_id.ptr,
+                     r->custom_id.len, "response", "status_code", 200,
+                     "request_id", "req_", id, "body", body, "error");
+}
+
+enum err api_result_line(const struct api_models *models, const char *batch,
+                         const struct sched_result *r, char **out)
+{
+    const struct api_model *model = NULL;
+    struct text text = {0};
+    json_t *body = NULL, *line = NULL;
+    char id[SCHED_ID_MAX + 32];
+    bool stopped = false;
+    enum err err = ERR_OK;
+
+    // One line, one id, however often it is told.
+    snprintf(id, sizeof id, "%s_%" PRIu64,
+             strncmp(batch, "batch_", 6) == 0 ? batch + 6 : batch, r->number);
+    if (r->error.len == 0) {
+        model = api_models_find(models, r->model);
+        if (!model)
+            return ERR_NOT_FOUND;
+        err = text_of(model, r, &text, &stopped);
+        if (err)
+            goto done;
+        body = body_json(model, id, r, &text, stopped);
+    }
+    line = line_json(id, r, body);
+    *out = line ? json_dumps(line, JSON_COMPACT) : NULL;
+    err = *out ? ERR_OK : ERR_NOMEM;
+
+done:
+    json_decref(line);
+    text_release(&text);
+    return err;
+}

@@ -1,0 +1,41 @@
+#include "api/routes.h"
+
+#include "api/batches.h"
+#include "api/model_routes.h"
+#include "api/pages.h"
+#include "api/presence.h"
+#include "api/results.h"
+#include "api/stats.h"
+#include "api/volunteers.h"
+#include "base/syn1.h"
+
+#define V "/v1/volunteers"
+
+const struct api_route api_routes[] = {
+    {"POST", V "/{}/work", SYN1_FRAME_MAX, api_volunteer_work, NULL},
+    {"POST", V "/{}/progress", API_BODY_JSON_MAX, api_volunteer_progress, NULL},
+    {"POST", V "/{}/leave", API_BODY_JSON_MAX, api_volunteer_leave, NULL},
+    {"GET", V "/{}/presence", API_BODY_JSON_MAX, api_presence_open, NULL},
+    {"POST", V, API_BODY_JSON_MAX, api_volunteer_join, NULL},
+
+    {"GET", "/v1/models", API_BODY_JSON_MAX, api_model_list, NULL},
+    {"GET", "/v1/models/{}/manifest.json", API_BODY_JSON_MAX,
+     api_model_manifest, NULL},
+    {"GET", "/v1/models/{}/shards/{}", API_BODY_JSON_MAX, api_model_shard,
+     NULL},
+
+    {"POST", "/v1/batches", 0, api_batch_create, &api_batch_sink},
+    {"GET", "/v1/batches", API_BODY_JSON_MAX, api_batch_list, NULL},
+    {"GET", "/v1/batches/{}", API_BODY_JSON_MAX, api_batch_get, NULL},
+    {"GET", "/v1/batches/{}/results", API_BODY_JSON_MAX, api_result_list, NULL},
+
+    {"GET", "/v1/leaderboard", API_BODY_JSON_MAX, api_stats_ranks, NULL},
+    {"GET", "/v1/stats", API_BODY_JSON_MAX, api_stats_get, NULL},
+    {"GET", "/metrics", API_BODY_JSON_MAX, api_stats_metrics, NULL},
+    {"GET", "/healthz", API_BODY_JSON_MAX, api_stats_health, NULL},
+};
+
+const size_t api_n_routes = sizeof api_routes / sizeof api_routes[0];
+
+const struct api_route api_route_page = {"GET", "", API_BODY_JSON_MAX,
+                                         api_page_serve, NULL};

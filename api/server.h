@@ -1,0 +1,48 @@
+// server.h - what one synapsed holds: connections and settings, no state of the
+// grid. Event-loop thread only.
+#ifndef API_SERVER_H
+#define API_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/models.h"
+#include "api/options.h"
+#include "scheduler/store.h"
+
+struct api_callbacks;
+struct api_http;
+struct api_ingest;
+struct api_output;
+struct api_presence;
+struct api_redis_child;
+struct api_referee_child;
+struct event;
+struct event_base;
+
+enum { API_OPERATOR_KEY_LEN = 64 }; // hex digits
+
+struct api_server {
+    struct api_options options;
+    struct event_base *base;
+    struct sched_store *store;
+    struct api_http *http;  // where the world comes in
+    struct api_http *inner; // plain http on loopback for the referee, if TLS
+    struct api_models models;
+    struct api_redis_child *redis; // NULL with --redis
+    struct api_referee_child *referee;
+    struct api_callbacks *callbacks;
+    struct api_ingest *ingest;
+    struct api_output *output;
+    struct api_presence *presences; // open ones
+    int files_fd;
+    int web_fd;
+    char operator_key[API_OPERATOR_KEY_LEN + 1];
+    bool models_put; // the store knows the models
+    bool draining;
+    struct event *signals[4];
+    struct event *drain_tick;
+    int64_t drain_until_ms;
+};
+
+#endif
