@@ -10,17 +10,19 @@
 #include <stdint.h>
 
 // X(name, arguments, what it does)
-#define CLI_VERBS(X)                                                  \
-    X(split, "HF_DIR OUT_DIR [--shards N] [--max-shard-bytes B] ...", \
-      "make a model folder of a Hugging Face folder")                 \
-    X(volunteer, "URL [--name N] [--intensity 25|50|100] ...",        \
-      "compute for the grid at URL from this machine")                \
-    X(submit, "URL FILE.jsonl [--key K] [--out FILE] ...",            \
-      "send prompts to the grid at URL and wait for their results")   \
-    X(run, "MODEL_DIR --prompt TEXT [--max-tokens N] ...",            \
-      "continue a prompt on this machine")                            \
-    X(eval, "MODEL_DIR GOLDEN.json",                                  \
-      "compare a model folder with the float model's recorded answers")
+#define CLI_VERBS(X)                                                    \
+    X(split, "HF_DIR OUT_DIR [--shards N] [--max-shard-bytes B] ...",   \
+      "make a model folder of a Hugging Face folder")                   \
+    X(volunteer, "URL [--name N] [--intensity 25|50|100] ...",          \
+      "compute for the grid at URL from this machine")                  \
+    X(submit, "URL FILE.jsonl [--key K] [--out FILE] ...",              \
+      "send prompts to the grid at URL and wait for their results")     \
+    X(run, "MODEL_DIR --prompt TEXT [--max-tokens N] ...",              \
+      "continue a prompt on this machine")                              \
+    X(eval, "MODEL_DIR GOLDEN.json",                                    \
+      "compare a model folder with the float model's recorded answers") \
+    X(keys, "create|list|revoke [--name N] [--data DIR]",               \
+      "API keys of the server on this machine")
 
 #define X(name, arguments, summary) int cli_##name(int argc, char **argv);
 CLI_VERBS(X)
