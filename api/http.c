@@ -55,6 +55,7 @@ struct exchange {
     enum state state;
     bool suspended;
     bool body_held;
+    bool recall; // libmicrohttpd will make its first call once more
     bool orphan;       // libmicrohttpd is done with it, the handler is not
     bool too_large;
     size_t body_cap, body_max;
@@ -415,6 +416,7 @@ static enum MHD_Result begin(struct exchange *x, const char *method)
     }
     if (x->body_held && x->state == STATE_BODY) {
         hold(x, false);
+        x->recall = true;
         return MHD_YES;
     }
     // Read and drop a small body first: closing on a client that is still
@@ -497,6 +499,10 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *conn,
             return MHD_NO;
         *ctx = x;
         return begin(x, method);
+    }
+    if (x->recall) { // held at its headers; the body comes now
+        x->recall = false;
+        return MHD_YES;
     }
     if (*len > 0) {
         bool ok = body_take(x, data, *len);

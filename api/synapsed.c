@@ -414,15 +414,13 @@ static bool signals_start(struct api_server *server)
 // In this order: first what could come back to a request, then the requests.
 static void server_stop(struct api_server *server)
 {
-    struct sched_store *store = server->store;
-
     api_referee_child_stop(server->referee);
     if (server->http)
         api_http_abort(server->http);
     if (server->inner)
         api_http_abort(server->inner);
+    sched_store_free(server->store); // what is outstanding is answered now
     server->store = NULL;
-    sched_store_free(store);
     api_ingest_free(server->ingest);
     api_output_free(server->output);
     api_callbacks_free(server->callbacks);
