@@ -32,14 +32,6 @@ struct host {
 IMPORT("now_ms") double import_now_ms(void);
 IMPORT("step") int import_step(uint32_t done, uint32_t all);
 
-// The C library calls this when memory grew; the page asks when it needs to
-// know.
-void emscripten_notify_memory_growth(uintptr_t index);
-void emscripten_notify_memory_growth(uintptr_t index)
-{
-    (void)index;
-}
-
 static uint64_t now_us(void *ctx)
 {
     (void)ctx;

@@ -1,6 +1,7 @@
 // wasm.h - the engine as a WebAssembly module: synapse-relaxed.wasm (needs
 // relaxed SIMD) and synapse-simd.wasm (plain SIMD). Both offer the functions
-// below under these names, and `memory`. They run on one thread.
+// below under these names, `memory`, and `_initialize`, which is to be called
+// once before all others. They run on one thread.
 //
 // All state hangs off one host. Pointers are byte offsets into `memory`, which
 // grows up to 4 GB: make new views after every call. Texts are UTF-8,
