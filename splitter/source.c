@@ -6,11 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "splitter/file_map.h"
+#include "splitter/floats.h"
 #include "splitter/hf_config.h"
 #include "splitter/source_files.h"
 #include "splitter/why.h"
+
+enum {
+    RUN_LEN = 1024,      // elements converted at a time
+    DROP_STEP = 1 << 20, // bytes of a file that stay in memory behind a reader
+};
 
 // Where the rows of one role of one layer lie in a file.
 struct view {
@@ -228,52 +233,57 @@ static enum err layers_bind(struct source *src, struct why why)
     return ERR_OK;
 }
 
-static float f16_to_float(uint16_t h)
+// Rows row .. row+n_rows-1 of a tensor stored as (in, out), so columns there.
+// The runs along the file are short: they go through a buffer.
+static void columns_read(const struct safetensors_tensor *t, uint64_t row,
+                         size_t n_rows, size_t cols, float *out)
 {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16;
-    uint32_t exp = h >> 10 & 0x1f, frac = h & 0x3ff;
-    uint32_t bits;
-    float out;
+    size_t size = floats_size(t->dtype);
+    float run[RUN_LEN];
 
-    if (exp == 0) { // zero or subnormal: frac * 2^-24, exact
-        out = (float)frac * 0x1p-24f;
-        return sign ? -out : out;
-    }
-    bits = sign | (exp == 31 ? UINT32_C(0xff) : exp + 112) << 23 | frac << 13;
-    memcpy(&out, &bits, sizeof out);
-    return out;
-}
-
-static float element(const struct safetensors_tensor *t, uint64_t i)
-{
-    const uint8_t *p = t->data + i * (t->dtype == SAFETENSORS_F32 ? 4 : 2);
-    uint32_t bits;
-    float out;
-
-    if (t->dtype == SAFETENSORS_F16)
-        return f16_to_float((uint16_t)(p[0] | p[1] << 8));
-    bits = t->dtype == SAFETENSORS_F32
-               ? bytes_peek_u32(p)
-               : (uint32_t)p[0] << 16 | (uint32_t)p[1] << 24;
-    memcpy(&out, &bits, sizeof out);
-    return out;
-}
-
-// Copy a rectangle of the stored tensor: element (r, c) of out is the stored
-// element first + r * row_step + c * col_step. The inner loop runs along the
-// file.
-static void rect_read(const struct safetensors_tensor *t, uint64_t first,
-                      size_t rows, size_t cols, bool transposed,
-                      uint64_t stride, float *out)
-{
-    if (!transposed) {
-        for (size_t i = 0; i < rows * cols; i++)
-            out[i] = element(t, first + i);
-        return;
-    }
     for (size_t c = 0; c < cols; c++)
-        for (size_t r = 0; r < rows; r++)
-            out[r * cols + c] = element(t, first + c * stride + r);
+        for (size_t r = 0; r < n_rows; r += RUN_LEN) {
+            size_t n = n_rows - r < RUN_LEN ? n_rows - r : RUN_LEN;
+
+            floats_read(t->dtype, t->data + (c * t->dims[1] + row + r) * size,
+                        n, run);
+            for (size_t i = 0; i < n; i++)
+                out[(r + i) * cols + c] = run[i];
+        }
+}
+
+// Bytes from .. to-1 of a tensor were read, in that order of calls: let go of
+// the whole steps that were passed.
+static void passed_drop(const struct view *v, size_t from, size_t to)
+{
+    size_t data = (size_t)(v->tensor->data - v->file->map.data);
+
+    from -= from % DROP_STEP;
+    if (to < v->tensor->n_bytes)
+        to -= to % DROP_STEP;
+    if (to > from)
+        file_map_drop(&v->file->map, data + from, to - from);
+}
+
+// Elements at .. at+n-1 of a tensor, as stored.
+static void run_read(const struct view *v, size_t at, size_t n, float *out)
+{
+    size_t size = floats_size(v->tensor->dtype);
+
+    floats_read(v->tensor->dtype, v->tensor->data + at * size, n, out);
+    passed_drop(v, at * size, (at + n) * size);
+}
+
+static enum err finite_check(const struct view *v, const float *out, size_t row,
+                             size_t n_rows, size_t cols, struct why why)
+{
+    for (size_t i = 0; i < n_rows * cols; i++)
+        if (!isfinite(out[i]))
+            return why_fail(why, ERR_FORMAT,
+                            "%s: %s: row %zu, column %zu is %s", v->file->name,
+                            v->tensor->name, row + i / cols, i % cols,
+                            isnan(out[i]) ? "NaN" : "infinite");
+    return ERR_OK;
 }
 
 enum err source_read(const struct source *src, enum source_role role,
@@ -284,27 +294,20 @@ enum err source_read(const struct source *src, enum source_role role,
         is_global(role) ? &src->global[role] : &src->layers[layer][role];
     const struct safetensors_tensor *t = v->tensor;
     struct why why = {why_text, why_len};
-    bool transposed = role_name(src, role)->transposed;
     size_t rows, cols;
 
     source_shape(src, role, &rows, &cols);
     if (row > rows || n_rows > rows - row)
         return why_fail(why, ERR_RANGE, "%s: rows %zu to %zu of %zu", t->name,
                         row, row + n_rows, rows);
-    if (transposed)
-        rect_read(t, v->row + row, n_rows, cols, true, t->dims[1], out);
-    else
-        rect_read(t, (v->row + row) * cols, n_rows, cols, false, cols, out);
-    for (size_t i = 0; i < n_rows * cols; i++)
-        if (!isfinite(out[i]))
-            return why_fail(why, ERR_FORMAT,
-                            "%s: %s: row %zu, column %zu is %s", v->file->name,
-                            t->name, row + i / cols, i % cols,
-                            isnan(out[i]) ? "NaN" : "infinite");
-    if (row + n_rows == rows)
-        file_map_drop(&v->file->map, (size_t)(t->data - v->file->map.data),
-                      t->n_bytes);
-    return ERR_OK;
+    if (role_name(src, role)->transposed) {
+        columns_read(t, v->row + row, n_rows, cols, out);
+        if (row + n_rows == rows)
+            passed_drop(v, 0, t->n_bytes);
+    } else {
+        run_read(v, (size_t)(v->row + row) * cols, n_rows * cols, out);
+    }
+    return finite_check(v, out, row, n_rows, cols, why);
 }
 
 // A checkpoint that is said to be tied may still carry a head: it must be the
@@ -312,33 +315,27 @@ enum err source_read(const struct source *src, enum source_role role,
 static enum err tied_check(const struct source *src, struct why why)
 {
     const struct view *embed = &src->global[SOURCE_EMBED];
-    const struct source_file *file;
-    const struct safetensors_tensor *head =
-        tensor_find(src, "lm_head.weight", &file);
-    struct view v = {file, head, 0};
-    uint64_t n = src->arch.n_vocab * (uint64_t)src->arch.d_model;
+    size_t n = (size_t)src->arch.n_vocab * src->arch.d_model;
+    struct view head = {0};
     enum err err;
 
-    if (!head)
+    head.tensor = tensor_find(src, "lm_head.weight", &head.file);
+    if (!head.tensor)
         return ERR_OK;
-    err = shape_check(&v, src->arch.n_vocab, src->arch.d_model, false, why);
-    if (err)
-        return err;
-    for (uint64_t i = 0; i < n; i++) {
-        float a = element(head, i), b = element(embed->tensor, i);
+    err = shape_check(&head, src->arch.n_vocab, src->arch.d_model, false, why);
+    for (size_t i = 0; !err && i < n; i += RUN_LEN) {
+        size_t len = n - i < RUN_LEN ? n - i : RUN_LEN;
+        float a[RUN_LEN], b[RUN_LEN];
 
-        if (memcmp(&a, &b, sizeof a) != 0)
-            return why_fail(why, ERR_UNSUPPORTED,
-                            "%s: %s: differs from the embedding, but "
-                            "config.json: tie_word_embeddings: true",
-                            file->name, head->name);
+        run_read(&head, i, len, a);
+        run_read(embed, i, len, b);
+        if (memcmp(a, b, len * sizeof *a) != 0)
+            err = why_fail(why, ERR_UNSUPPORTED,
+                           "%s: %s: differs from the embedding, but "
+                           "config.json: tie_word_embeddings: true",
+                           head.file->name, head.tensor->name);
     }
-    file_map_drop(&file->map, (size_t)(head->data - file->map.data),
-                  head->n_bytes);
-    file_map_drop(&embed->file->map,
-                  (size_t)(embed->tensor->data - embed->file->map.data),
-                  embed->tensor->n_bytes);
-    return ERR_OK;
+    return err;
 }
 
 static enum err global_bind(struct source *src, struct why why)
