@@ -490,11 +490,14 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *conn,
                                   const char *version, const char *data,
                                   size_t *len, void **ctx)
 {
+    struct api_http *http = arg;
     struct exchange *x = *ctx;
 
     (void)version;
+    if (http->stopping && (!x || x->state == STATE_BODY))
+        return MHD_NO; // nothing begins any more
     if (!x) {
-        x = exchange_new(arg, conn, url);
+        x = exchange_new(http, conn, url);
         if (!x)
             return MHD_NO;
         *ctx = x;

@@ -2,6 +2,7 @@
 
 #include <event2/event.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@ struct api_referee_child {
     pid_t pid; // 0: none
     int64_t started_ms;
     int back_off_ms;
+    bool ending;
 };
 
 static enum err spawn(struct api_referee_child *child)
@@ -84,9 +86,11 @@ void api_referee_child_look(struct api_referee_child *child)
 
     if (!child->pid || !api_child_ended(child->pid, &status))
         return;
-    api_log(API_LOG_WARN, "referee_ended", "pid=%d status=%d",
+    api_log(child->ending ? API_LOG_INFO : API_LOG_WARN, "referee_ended", "pid=%d status=%d",
             (int)child->pid, status);
     child->pid = 0;
+    if (child->ending)
+        return;
     if (api_clock_ms() - child->started_ms > STABLE_MS)
         child->back_off_ms = BACK_OFF_MIN_MS;
     later(child);
@@ -119,6 +123,16 @@ enum err api_referee_child_start(struct event_base *base,
     api_log(API_LOG_INFO, "referee_started", "pid=%d", (int)child->pid);
     *out = child;
     return ERR_OK;
+}
+
+void api_referee_child_end(struct api_referee_child *child)
+{
+    if (!child)
+        return;
+    child->ending = true;
+    event_del(child->again);
+    if (child->pid)
+        kill(child->pid, SIGTERM);
 }
 
 void api_referee_child_stop(struct api_referee_child *child)

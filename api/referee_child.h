@@ -25,6 +25,9 @@ MUST_USE enum err api_referee_child_start(
 // A child ended (SIGCHLD).
 void api_referee_child_look(struct api_referee_child *child);
 
+// Ask it to end, without waiting; it is not started again. NULL is fine.
+void api_referee_child_end(struct api_referee_child *child);
+
 // End it and wait for it, a moment at most. NULL is fine.
 void api_referee_child_stop(struct api_referee_child *child);
 

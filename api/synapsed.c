@@ -374,6 +374,7 @@ static void on_signal(evutil_socket_t signal, short what, void *arg)
     }
     api_log(API_LOG_INFO, "draining", "signal=%d", (int)signal);
     server->draining = true;
+    api_referee_child_end(server->referee);
     server->drain_until_ms = api_clock_ms() + DRAIN_MS;
     api_http_drain(server->http);
     if (server->inner)
