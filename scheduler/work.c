@@ -263,6 +263,7 @@ static void send_take(struct sched_work *work)
     uint8_t seed[SEED_LEN];
     enum err err;
 
+    event_del(work->timer);
     if (sched_random(work->unit, sizeof work->unit) ||
         sched_random(seed, sizeof seed)) {
         end(work, ERR_BUSY, NULL, 0);

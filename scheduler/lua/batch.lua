@@ -147,7 +147,7 @@ local function add(keys, args)
         args[i + 9], 'sx', args[i + 10], 'blob', args[i + 11], 'ie',
         args[i + 12], 'o', '', 'pr', '', 'ver', 0, 'ep', 0, 'at', 0, 'own', '',
         'kv', 0, 'u', '', 'lu', '', 'lv', '', 'ps', '', 'sn', cmsgpack.pack({}),
-        'bad', cmsgpack.pack({}), 'av', '', 'fin', '', 'tc', 0, 'ct', '', 'cp',
+        'bad', cmsgpack.pack({}), 'av', '', 'avt', 0, 'fin', '', 'tc', 0, 'ct', '', 'cp',
         '', 'cw', '')
       R('SADD', key .. ':s', sid)
       sequence.queue(x, tostring(sid), s)

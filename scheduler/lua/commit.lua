@@ -161,16 +161,17 @@ local function take_status(x, vid, act, u)
   local r, s = act.r, act.s
   local sid = r[1]
   if s.u ~= u then return end -- queued again already
-  R('HINCRBY', sequence.key(x, sid), 'at', 1)
   if r[7] ~= 'w' then
+    sequence.avoid(x, sid, vid)
     unit.back(x, u, vid, r, false)
   elseif act.res.status == 1 and r[3] > 0 then
     -- its KV is gone: the same volunteer, with the history
     R('HSET', sequence.key(x, sid), 'kv', 0)
+    R('HINCRBY', sequence.key(x, sid), 'at', 1)
     sequence.stick(x, sid, s, vid)
   else
-    R('HSET', sequence.key(x, sid), 'av', vid)
-    sequence.queue(x, sid, s)
+    sequence.avoid(x, sid, vid)
+    unit.back(x, u, vid, r, false)
   end
 end
 
@@ -196,7 +197,12 @@ function commit.apply(x, vid, v, u, plan, compute_us)
   local outcome, tokens, wrong = 2, 0, plan.fault
   if not plan.U then return 2 end
   if plan.fault then
-    for _, r in ipairs(plan.rows) do unit.back(x, u, vid, r, false) end
+    for _, r in ipairs(plan.rows) do
+      if R('EXISTS', sequence.key(x, r[1])) == 1 then
+        sequence.avoid(x, r[1], vid)
+        unit.back(x, u, vid, r, false)
+      end
+    end
   end
   for _, act in ipairs(plan.acts) do
     if act.what == 'take' then
@@ -211,7 +217,7 @@ function commit.apply(x, vid, v, u, plan, compute_us)
       take_status(x, vid, act, u)
     elseif act.what == 'fault' then
       wrong = true
-      sequence.bad(x, act.r[1], v.a)
+      sequence.avoid(x, act.r[1], vid)
       unit.back(x, u, vid, act.r, false)
     end
   end

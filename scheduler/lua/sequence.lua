@@ -15,7 +15,7 @@
 --   sn  stints: packed list of {volunteer, account, name, backend, from, to},
 --       positions counted in generated tokens
 --   bad packed map of accounts that were wrong about it
---   av  volunteer that had no room for it
+--   av  volunteer that could not do it just now, to be avoided until avt
 --   fin "s" or "l" once it is finished; tc since when it waits for its check
 --   ct, cp, cw   tokens, fingerprints of the checker that differed, and who
 -- It is deleted when it is final.
@@ -92,6 +92,16 @@ function sequence.dispute(x, sid, s)
   R('HSET', sequence.key(x, sid), 'u', '')
   R('ZADD', x.P .. 'r:' .. s.m, x.now, sid)
   x.wake = true
+end
+
+-- A volunteer could not do sid: not again for a moment.
+local AVOID_MS = 1000
+function sequence.avoid(x, sid, vid)
+  R('HSET', sequence.key(x, sid), 'av', vid, 'avt', x.now + AVOID_MS)
+end
+
+function sequence.avoids(x, s, vid)
+  return s.av == vid and tonumber(s.avt) > x.now
 end
 
 -- Remember that an account was wrong about sid.

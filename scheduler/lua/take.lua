@@ -83,12 +83,12 @@ local function add_checks(x, c)
   c.fresh, c.share = 0, share(x, queue)
   for _, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
     if not room(c) then return end
-    local s = base.load(sequence.key(x, sid), 'sn', 'bad')
+    local s = base.load(sequence.key(x, sid), 'sn', 'bad', 'av', 'avt')
     if not s.sn then
       R('ZREM', queue, sid)
     else
       local set, trusted = involved(s), c.trusted
-      if not set[c.v.a] then
+      if not set[c.v.a] and not sequence.avoids(x, s, c.vid) then
         for a in pairs(set) do
           local run = tonumber(R('HGET', x.P .. 'acct:' .. a, 'run')) or 0
           trusted = trusted or run >= c.p.trust_run
@@ -152,13 +152,13 @@ local function add_new(x, c)
   c.fresh, c.share = c.fresh_all, share(x, queue) + c.fresh_all
   for _, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
     if not room(c) then return end
-    local s = base.load(sequence.key(x, sid), 'bad', 'av')
+    local s = base.load(sequence.key(x, sid), 'bad', 'av', 'avt')
     if not s.bad then
       R('ZREM', queue, sid)
     else
       local bad = cmsgpack.unpack(s.bad)
       local shy = bad[c.v.a] and others(x, bad) > 0 or
-                  s.av == c.vid and R('HLEN', x.P .. 'oa') > 1
+                  sequence.avoids(x, s, c.vid)
       if shy then
         c.refused = true
       elseif add(x, c, sid, 'w') then

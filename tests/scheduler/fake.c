@@ -345,7 +345,7 @@ void fakes_until_final(struct world *w, const char *batch, int64_t limit_ms)
 
     while (status_of(w, batch) != SCHED_FINALIZING) {
         if (world_ms() >= end)
-            fprintf(stderr, "%s: not final in time\n", batch);
+            world_dump(w);
         CHECK(world_ms() < end);
         world_run(w, 10);
     }

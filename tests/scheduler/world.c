@@ -130,6 +130,18 @@ void world_init(struct world *w, void (*set_policy)(struct sched_policy *p))
              ERR_OK);
 }
 
+void world_dump(struct world *w)
+{
+    char command[512];
+
+    snprintf(command, sizeof command,
+             "for k in $(redis-cli -s '%s' keys '*:[svub]:*'); do echo $k;"
+             " redis-cli -s '%s' hgetall $k | paste -s -d ' ' | cut -c1-900;"
+             " done >&2",
+             w->socket, w->socket);
+    CHECK_EQ(system(command), 0);
+}
+
 // Every key that is left must be one that may stay.
 static void check_keys(struct world *w)
 {

@@ -52,6 +52,9 @@ int64_t world_ms(void);
 // A command on a connection of its own; the integer of the reply (0 for nil).
 long long world_redis(struct world *w, const char *format, ...);
 
+// What is in Redis, to stderr: for a test that fails.
+void world_dump(struct world *w);
+
 // Wait for a done callback; its err.
 struct waited {
     bool done;
