@@ -30,11 +30,12 @@ function nodeOf(volunteer) {
   const speed = busy && volunteer.tokens_per_s > 0 ? `${rate(volunteer.tokens_per_s)} tok/s` : "";
   const n = busy ? Number(volunteer.sequences) || 0 : 0;
   const prompts = n > 0 ? `, ${count(n)} ${n === 1 ? "prompt" : "prompts"}` : "";
+  const role = volunteer.referee ? "the operator's referee, " : "";
   item.append(
     lamp,
-    make("span", "name", volunteer.name || "unnamed device"),
+    make("span", "name", volunteer.name || (volunteer.referee ? "referee" : "unnamed device")),
     make("span", "rate", speed),
-    make("span", "what", `${STATES[state]}${prompts} · ${backendName(volunteer.backend)}`),
+    make("span", "what", `${STATES[state]}${prompts} · ${role}${backendName(volunteer.backend)}`),
   );
   return item;
 }

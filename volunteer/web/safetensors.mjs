@@ -10,6 +10,7 @@ export const TENSORS_MAX = 65536;
 const NAME_MAX = 63;
 const DIMS_MAX = 4;
 const ALIGN = 64;
+const PAD = "pad."; // fillers that keep the tensors after them aligned
 
 /** What is wrong with a shard's header. The message names the tensor. */
 export class SafetensorsError extends Error {}
@@ -39,7 +40,7 @@ export function headerLength(head, fileBytes) {
 }
 
 /**
- * The tensors of a file, in the order of their bytes.
+ * The tensors of a file, in the order of their bytes, fillers left out.
  * @param {Uint8Array} head      the file's first 8 bytes and its header
  * @param {number} fileBytes
  * @returns {Tensor[]}
@@ -58,7 +59,7 @@ export function parseHeader(head, fileBytes) {
     if (tensors[i].offset < before.offset + before.length)
       throw new SafetensorsError(`${tensors[i].name} overlaps ${before.name}`);
   }
-  return tensors;
+  return tensors.filter((t) => !t.name.startsWith(PAD));
 }
 
 /**
@@ -99,7 +100,7 @@ function parseEntry(name, entry, dataStart, fileBytes) {
   if (!Number.isSafeInteger(length) || to - from !== length)
     throw new SafetensorsError(`${name}'s offsets do not fit its shape`);
   if (dataStart + to > fileBytes) throw new SafetensorsError(`${name} reaches past the end of the file`);
-  if ((dataStart + from) % ALIGN) throw new SafetensorsError(`${name} is not aligned to ${ALIGN} bytes`);
+  if ((dataStart + from) % ALIGN && !name.startsWith(PAD)) throw new SafetensorsError(`${name} is not aligned to ${ALIGN} bytes`);
   return { name, dtype: /** @type {keyof typeof SIZES} */ (dtype), dims: shape, offset: dataStart + from, length };
 }
 

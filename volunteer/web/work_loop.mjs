@@ -61,7 +61,7 @@ export class WorkLoop {
     this.prefill = 0;
     this.decode = 0;
     this.failures = 0;
-    this.why = "Asking the server for work.";
+    this.why = "Ready. The server answers as soon as there is something to compute.";
     this.asked = false; // no more to be had while the hand is not empty
     /** @type {(() => void)[]} */
     this.waiters = [];
@@ -113,7 +113,9 @@ export class WorkLoop {
       while (!this.finished.length && this.hand.length && (this.asked || this.hand.length >= HAND_MAX))
         await this.change(signal);
       const posted = this.finished.shift() ?? null;
-      const waitMs = this.hand.length || this.finished.length ? 0 : this.member.waitMs;
+      // A result is not held up: what became of it is told at once. Only a call
+      // that brings nothing, with nothing in hand, waits for work to come.
+      const waitMs = posted || this.hand.length || this.finished.length ? 0 : this.member.waitMs;
       const call = encodeCall({
         number: this.member.nextNumber(),
         held: [...this.hand, ...this.finished].map((u) => u.info.id),
@@ -129,7 +131,7 @@ export class WorkLoop {
       const answer = await this.member.call(call, waitMs, this.callHooks(), signal);
       if (posted) this.count(posted, answer.outcome);
       if (answer.unit) this.take(answer.unit);
-      else await this.rest(answer, signal);
+      else await this.rest(answer, waitMs, signal);
     }
   }
 
@@ -165,15 +167,17 @@ export class WorkLoop {
   /**
    * There was no unit: say why, and wait as long as the server asks for.
    * @param {import("./syn1.mjs").Answer} answer
+   * @param {number} waitMs  how long the call let itself be held
    * @param {AbortSignal} signal
    */
-  async rest(answer, signal) {
+  async rest(answer, waitMs, signal) {
     this.asked = true;
     if (this.hand.length || this.finished.length) return;
     this.asked = false;
     this.why = reasonText(answer.reason);
     if (answer.reason === Reason.NOT_CACHED) return this.shelf.fetch(answer.header.model, signal);
     this.hooks.onState({ name: "waiting", detail: this.why });
+    if (waitMs === 0 && answer.reason === Reason.NO_WORK) return; // the next call waits there
     await sleep(answer.retryMs * (0.75 + Math.random() / 2), signal);
   }
 

@@ -1,0 +1,1 @@
+export async function probe(){return 0;}
