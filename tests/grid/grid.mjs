@@ -278,9 +278,9 @@ export class Grid {
     }, `end of ${id}`, limitMs);
   }
 
-  /** All result lines. @param {string} id @returns {Promise<any[]>} */
+  /** The first thousand result lines. @param {string} id @returns {Promise<any[]>} */
   async results(id) {
-    return this.ask(`/v1/batches/${id}/results?after=0&limit=50000`);
+    return this.ask(`/v1/batches/${id}/results?after=0&limit=1000`);
   }
 
   /** Submit, wait, and give the lines by custom_id; each must come once.
