@@ -61,7 +61,7 @@ static enum err norm_replace(const struct complaint *to, const json_t *json,
 {
     const char *ptr;
     size_t len;
-    bool literal;
+    bool literal = true;
     enum err err = read_pattern(to, json, "normalizer", &ptr, &len, &literal);
 
     step->kind = NORM_REPLACE;
@@ -150,7 +150,7 @@ static enum err pretok_split(const struct complaint *to, const json_t *json,
     enum { N_NAMES = sizeof names / sizeof *names };
     const char *ptr, *behaviour;
     size_t len, behaviour_len, i;
-    bool literal;
+    bool literal = true;
     enum err err =
         read_pattern(to, json, "pre_tokenizer", &ptr, &len, &literal);
 
@@ -289,7 +289,7 @@ static enum err decoder_replace(const struct complaint *to, const json_t *json,
 {
     const char *ptr;
     size_t len;
-    bool literal;
+    bool literal = true;
     enum err err = read_pattern(to, json, "decoder", &ptr, &len, &literal);
 
     step->kind = DECODER_REPLACE;

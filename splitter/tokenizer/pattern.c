@@ -90,8 +90,10 @@ static enum err put_long_escape(struct translation *t)
 static enum err put_escape(struct translation *t)
 {
     const char *p = t->in;
-    char c = t->end - p > 1 ? p[1] : '\0';
+    char c = '\0';
 
+    if (t->end - p > 1)
+        c = p[1];
     if (c && strchr("pPxu", c))
         return put_long_escape(t);
     t->in += 2;
