@@ -6,7 +6,11 @@
 #include <stdint.h>
 
 enum arch_family { ARCH_GPT2 = 1, ARCH_LLAMA = 2, ARCH_QWEN2 = 3 };
-enum arch_rope { ARCH_ROPE_DEFAULT = 0, ARCH_ROPE_LINEAR = 1, ARCH_ROPE_LLAMA3 = 2 };
+enum arch_rope {
+    ARCH_ROPE_DEFAULT = 0,
+    ARCH_ROPE_LINEAR = 1,
+    ARCH_ROPE_LLAMA3 = 2
+};
 
 enum {
     ARCH_LAYERS_MAX = 1024,
@@ -27,15 +31,15 @@ struct arch {
     uint32_t head_dim;   // ARCH_HEAD_MIN .. ARCH_HEAD_MAX, even
     uint32_t d_ff;
     uint32_t n_vocab;
-    uint32_t n_ctx;   // the longest sequence it serves
+    uint32_t n_ctx; // the longest sequence it serves
     double norm_eps;
-    bool tied_head;   // the head is the embedding
-    bool qkv_bias;    // GPT-2, Qwen2
+    bool tied_head; // the head is the embedding
+    bool qkv_bias;  // GPT-2, Qwen2
     enum arch_rope rope;
     double rope_theta;
-    double rope_factor;    // linear, llama3
-    double rope_low_freq;  // llama3
-    double rope_high_freq; // llama3
+    double rope_factor;     // linear, llama3
+    double rope_low_freq;   // llama3
+    double rope_high_freq;  // llama3
     uint32_t rope_orig_ctx; // llama3: context before stretching
     uint32_t n_ends;
     uint32_t ends[ARCH_ENDS_MAX]; // token ids that end a sequence

@@ -54,8 +54,8 @@ const struct arch *source_arch(const struct source *src);
 bool source_has(const struct source *src, enum source_role role);
 
 // Its shape as above; *cols is 1 for vectors.
-void source_shape(const struct source *src, enum source_role role,
-                  size_t *rows, size_t *cols);
+void source_shape(const struct source *src, enum source_role role, size_t *rows,
+                  size_t *cols);
 
 // Read rows row .. row+n_rows-1 as floats into out (n_rows * cols). layer is
 // ignored for roles that have one a model. ERR_FORMAT, with *why filled as in

@@ -6,7 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum tensor_dtype { TENSOR_I8 = 1, TENSOR_U8 = 2, TENSOR_I16 = 3, TENSOR_I32 = 4 };
+enum tensor_dtype {
+    TENSOR_I8 = 1,
+    TENSOR_U8 = 2,
+    TENSOR_I16 = 3,
+    TENSOR_I32 = 4
+};
 
 enum { TENSOR_NAME_MAX = 63, TENSOR_DIMS_MAX = 4, TENSOR_ALIGN = 64 };
 
