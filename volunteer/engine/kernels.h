@@ -92,6 +92,7 @@ enum engine_isa {
     ENGINE_ISA_SIMD,          // WASM SIMD128
     ENGINE_ISA_RELAXED,       // WASM relaxed SIMD
     ENGINE_ISA_RELAXED_PAIRS, // the same for machines without a dot product
+    ENGINE_ISA_COUNT
 };
 
 // The reference, each in the file named.

@@ -1,0 +1,20 @@
+// digest.h - one hash over the results of a fixed set of frames on the
+// synthetic models. Every build, instruction set and number of threads must
+// give the committed one (test_digest.c). libc only.
+#ifndef TESTS_ENGINE_DIGEST_H
+#define TESTS_ENGINE_DIGEST_H
+
+#include "base/sha256.h"
+#include "engine/engine.h"
+
+// What all builds must give, as hexadecimal digits.
+extern const char digest_committed[2 * SHA256_LEN + 1];
+
+// options: kernels, threads and rows as wanted. ERR_OK, or what went wrong.
+enum err digest_run(const struct engine_options *options,
+                    uint8_t out[SHA256_LEN]);
+
+void digest_text(const uint8_t digest[SHA256_LEN],
+                 char out[2 * SHA256_LEN + 1]);
+
+#endif
