@@ -4,7 +4,7 @@
 // own that is removed at the end.
 // @ts-check
 
-import { createWriteStream, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -115,6 +115,7 @@ async function main() {
   const model = path.join(MODELS, path.basename(MODEL));
   if (!existsSync(path.join(model, 'manifest.json'))) {
     say('splitting the demo model');
+    mkdirSync(MODELS, { recursive: true });
     await run(`${BIN}/synapse`, ['split', MODEL, model]);
   }
 
