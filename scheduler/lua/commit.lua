@@ -222,13 +222,13 @@ function commit.apply(x, vid, v, u, plan, compute_us)
     end
   end
   if wrong then
-    base.ledger(x, v.a, 'fault')
+    if v.ref ~= '1' then base.ledger(x, v.a, 'fault') end
     base.count(x, 'faults', 1)
     R('HINCRBY', volunteer.key(x, vid), 'faults', 1)
   end
   if outcome == 1 then
     measure(x, vid, v, plan.U, tokens, compute_us)
-    base.ledger(x, v.a, 'unit')
+    if v.ref ~= '1' then base.ledger(x, v.a, 'unit') end
     base.count(x, 'units', 1)
   end
   R('ZREM', x.P .. 'units', u)

@@ -1,0 +1,105 @@
+// Verdicts of class exact, and what work is worth.
+#include <string.h>
+
+#include "check.h"
+#include "redundancy/credit.h"
+#include "redundancy/trust.h"
+#include "redundancy/verdict.h"
+
+enum { N = 6 };
+
+struct bytes_of {
+    uint8_t tokens[N * 4], prints[N * 16];
+};
+
+static struct redun_answer answer(struct bytes_of *b, uint32_t n)
+{
+    for (size_t i = 0; i < sizeof b->tokens; i++)
+        b->tokens[i] = (uint8_t)(i * 7);
+    for (size_t i = 0; i < sizeof b->prints; i++)
+        b->prints[i] = (uint8_t)(i * 13);
+    return (struct redun_answer){n, b->tokens, b->prints};
+}
+
+static void equal_answers_agree(void)
+{
+    struct bytes_of a, b;
+    struct redun_answer x = answer(&a, N), y = answer(&b, N);
+    struct redun_verdict v = redun_verdict_by(&x, &y, NULL);
+
+    CHECK(v.primary_right && !v.challenger_right);
+    CHECK_EQ(v.keep, N);
+    v = redun_verdict_by(&x, &y, &y);
+    CHECK(v.primary_right && v.challenger_right);
+}
+
+static void every_single_byte_counts(void)
+{
+    struct bytes_of a, b;
+    struct redun_answer x = answer(&a, N), y = answer(&b, N);
+
+    for (uint32_t i = 0; i < sizeof b.tokens; i++) {
+        b.tokens[i] ^= 1;
+        CHECK_EQ(redun_verdict_same(&x, &y), i / 4);
+        CHECK(!redun_verdict_by(&x, &y, NULL).primary_right);
+        b.tokens[i] ^= 1;
+    }
+    for (uint32_t i = 0; i < sizeof b.prints; i++) {
+        b.prints[i] ^= 0x80;
+        CHECK_EQ(redun_verdict_by(&x, &y, NULL).keep, i / 16);
+        b.prints[i] ^= 0x80;
+    }
+}
+
+static void a_shorter_answer_is_another_answer(void)
+{
+    struct bytes_of a, b;
+    struct redun_answer word = answer(&a, N), other = answer(&b, N - 2);
+    struct redun_verdict v = redun_verdict_by(&word, &other, &word);
+
+    CHECK(!v.primary_right && v.challenger_right);
+    CHECK_EQ(v.keep, N - 2);
+    v = redun_verdict_by(&word, &word, &other);
+    CHECK(v.primary_right && !v.challenger_right);
+    other.n = 0;
+    CHECK_EQ(redun_verdict_same(&word, &other), 0);
+}
+
+static void both_can_be_wrong(void)
+{
+    struct bytes_of a, b, c;
+    struct redun_answer word = answer(&a, N), primary = answer(&b, N),
+                        challenger = answer(&c, N);
+
+    b.prints[3 * 16 + 5] ^= 1;
+    c.tokens[0] ^= 1;
+    struct redun_verdict v = redun_verdict_by(&word, &primary, &challenger);
+    CHECK(!v.primary_right && !v.challenger_right);
+    CHECK_EQ(v.keep, 3);
+}
+
+static void credit_follows_rows_and_parameters(void)
+{
+    CHECK_EQ(redun_credit_1000(124000000), 124000); // 124 a row
+    CHECK_EQ(redun_credit_1000(5900000), 5900);
+    CHECK_EQ(redun_credit_1000(1499), 1);
+    CHECK_EQ(redun_credit_1000(1500), 2);
+    CHECK_EQ(redun_credit_1000(0), 1);
+}
+
+static void trust_takes_ten_valid_checks(void)
+{
+    CHECK(!redun_trusted(0) && !redun_trusted(9));
+    CHECK(redun_trusted(10) && redun_trusted(UINT32_MAX));
+}
+
+int main(void)
+{
+    equal_answers_agree();
+    every_single_byte_counts();
+    a_shorter_answer_is_another_answer();
+    both_can_be_wrong();
+    credit_follows_rows_and_parameters();
+    trust_takes_ten_valid_checks();
+    return 0;
+}
