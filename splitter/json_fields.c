@@ -76,7 +76,7 @@ enum err json_fields_u64(const struct json_fields *f, const char *key,
 enum err json_fields_u32(const struct json_fields *f, const char *key,
                          uint32_t min, uint32_t max, uint32_t *out)
 {
-    uint64_t v;
+    uint64_t v = 0;
     enum err err = json_fields_u64(f, key, min, max, &v);
 
     if (!err)

@@ -258,23 +258,21 @@ static enum err files_parse(const struct json_fields *top, struct manifest *m)
     return err;
 }
 
-// No two files of the folder may have one name. Shards are few enough in
-// practice, and at most FORMAT_SHARDS_MAX.
+// The name of the folder's file i: shards first, then the others.
+static const char *name_at(const struct manifest *m, uint32_t i)
+{
+    return i < m->n_shards ? m->shards[i].file.name
+                           : m->files[i - m->n_shards].name;
+}
+
+// No two files of the folder may have one name.
 static enum err names_check(const struct manifest *m, struct why why)
 {
-    uint32_t n = m->n_shards + m->n_files;
-
-    for (uint32_t i = 0; i < n; i++)
-        for (uint32_t k = 0; k < i; k++) {
-            const char *a = i < m->n_shards ? m->shards[i].file.name
-                                            : m->files[i - m->n_shards].name;
-            const char *b = k < m->n_shards ? m->shards[k].file.name
-                                            : m->files[k - m->n_shards].name;
-
-            if (strcmp(a, b) == 0)
+    for (uint32_t i = 0; i < m->n_shards + m->n_files; i++)
+        for (uint32_t k = 0; k < i; k++)
+            if (strcmp(name_at(m, i), name_at(m, k)) == 0)
                 return why_fail(why, ERR_FORMAT, "%s: %s is named twice",
-                                MANIFEST_FILE, a);
-        }
+                                MANIFEST_FILE, name_at(m, i));
     return ERR_OK;
 }
 

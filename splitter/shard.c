@@ -128,13 +128,14 @@ enum err shard_writer_note(struct shard_writer *w, const char *key,
 static enum err header_add(struct shard_writer *w, const char *name,
                            const char *dtype, json_t *shape, uint64_t n_bytes)
 {
-    json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype, "shape",
-                              shape, "data_offsets", (json_int_t)w->data_len,
-                              (json_int_t)(w->data_len + n_bytes));
+    uint64_t end = w->data_len + n_bytes;
+    json_t *entry =
+        json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype, "shape", shape,
+                  "data_offsets", (json_int_t)w->data_len, (json_int_t)end);
 
     if (!entry || json_object_set_new(w->header, name, entry))
         return no_memory(w);
-    w->data_len += n_bytes;
+    w->data_len = end;
     return ERR_OK;
 }
 
@@ -348,8 +349,10 @@ enum err shard_parse(const uint8_t *buf, size_t len, const char *where,
     if (err)
         return err;
     made = calloc(st.n_tensors + 1, sizeof *made);
-    if (!made)
+    if (!made) {
         err = why_fail(why, ERR_NOMEM, "%s: out of memory", where);
+        goto done;
+    }
     for (size_t i = 0; !err && i < st.n_tensors; i++) {
         const struct safetensors_tensor *t = &st.tensors[i];
 
@@ -361,6 +364,8 @@ enum err shard_parse(const uint8_t *buf, size_t len, const char *where,
         *n_tensors = n;
         made = NULL;
     }
+
+done:
     free(made);
     safetensors_release(&st);
     return err;

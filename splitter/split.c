@@ -1,6 +1,7 @@
 #define _XOPEN_SOURCE 700 // realpath
 #include "splitter/split.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <stdio.h>
@@ -120,7 +121,7 @@ static enum err required_check(const struct split *s)
 static enum err plan(struct split *s)
 {
     const struct arch *arch = source_arch(s->source);
-    uint32_t n = s->options->n_shards;
+    uint32_t n = s->options->n_shards; // 0: not said
     enum err err;
 
     // Better told now than after hours.
@@ -136,6 +137,7 @@ static enum err plan(struct split *s)
         return err;
     s->manifest.arch = *arch;
     s->manifest.n_shards = n;
+    assert(n > 0);
     s->manifest.shards = calloc(n, sizeof *s->manifest.shards);
     if (!s->manifest.shards)
         return why_fail(s->why, ERR_NOMEM, "out of memory");
