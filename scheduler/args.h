@@ -1,4 +1,5 @@
-// args.h - the argument list of a call, built piece by piece. Inside scheduler/.
+// args.h - the argument list of a call, built piece by piece. Inside
+// scheduler/.
 #ifndef SCHED_ARGS_H
 #define SCHED_ARGS_H
 

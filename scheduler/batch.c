@@ -62,8 +62,7 @@ enum err sched_batch_create(struct sched_store *store,
 
 static bool line_fits(const struct sched_line *l)
 {
-    if (l->custom_id.len > SCHED_CUSTOM_ID_MAX ||
-        l->error.len > SCHED_BLOB_MAX)
+    if (l->custom_id.len > SCHED_CUSTOM_ID_MAX || l->error.len > SCHED_BLOB_MAX)
         return false;
     if (l->error.len)
         return true;

@@ -33,7 +33,7 @@ struct sched_batch_new {
     const char *model;      // its name
     const char *input_file; // name in --files, written and synced
     uint64_t input_bytes;
-    uint64_t n_lines;       // in the input file, >= 1
+    uint64_t n_lines;            // in the input file, >= 1
     const char *callback_url;    // "" for none
     const char *callback_secret; // "" for none
     struct bytes metadata;       // opaque, 0 .. SCHED_BLOB_MAX
@@ -51,9 +51,9 @@ struct sched_batch {
     const char *output_file; // "" until completed
     enum sched_batch_status status;
     int64_t created_ms, in_progress_ms, finalizing_ms, completed_ms; // 0: not
-    uint64_t total;             // lines of the input
-    uint64_t ingested;          // of them read
-    uint64_t completed, failed; // of them final
+    uint64_t total;                     // lines of the input
+    uint64_t ingested;                  // of them read
+    uint64_t completed, failed;         // of them final
     uint64_t queued, running, checking; // of the rest, as they are now
     uint64_t tokens;                    // generated, of final lines
     const char *callback_url, *callback_secret;
@@ -87,9 +87,9 @@ MUST_USE enum err sched_batch_list(struct sched_store *store, const char *key,
 
 // One line of a batch, either a request or (error_len > 0) an error.
 struct sched_line {
-    uint64_t number;       // 0-based, in the input; each once, ascending
+    uint64_t number;        // 0-based, in the input; each once, ascending
     struct bytes custom_id; // 0 .. SCHED_CUSTOM_ID_MAX
-    struct bytes error;    // opaque error record; then nothing below counts
+    struct bytes error;     // opaque error record; then nothing below counts
     uint8_t model[SYN1_ID_LEN]; // of a model that was put
     uint32_t n_prompt;          // 1 .. context - 1
     const uint32_t *prompt;
@@ -99,9 +99,9 @@ struct sched_line {
     uint16_t n_bias;
     const uint8_t *bias; // n_bias * 8 bytes, as in SYN1
     uint16_t n_stop;
-    const uint32_t *stop;  // token ids that end it, besides the model's
-    struct bytes stops;    // opaque, for the cut hook; empty: none
-    struct bytes blob;     // opaque, comes back with the result
+    const uint32_t *stop; // token ids that end it, besides the model's
+    struct bytes stops;   // opaque, for the cut hook; empty: none
+    struct bytes blob;    // opaque, comes back with the result
 };
 
 // Add the next lines of the input (0 .. SCHED_LINES_MAX) and move the job's

@@ -69,8 +69,7 @@ static bool string(struct bytes *in, struct bytes *out)
 }
 
 // A string, copied with an end to *names.
-static bool name(struct bytes *in, char **names, size_t *room,
-                 const char **out)
+static bool name(struct bytes *in, char **names, size_t *room, const char **out)
 {
     struct bytes s;
 

@@ -57,7 +57,8 @@ enum err sched_callback_take(struct sched_store *store, int64_t ttl_ms,
     }
     sched_args_put(&args, taking->lease, sizeof taking->lease);
     sched_args_i64(&args, ttl_ms);
-    err = sched_link_call(store->link, "callback_take", &args, on_taken, taking);
+    err =
+        sched_link_call(store->link, "callback_take", &args, on_taken, taking);
     if (err)
         free(taking);
     return err;

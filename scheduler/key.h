@@ -5,7 +5,7 @@
 #include "scheduler/store.h"
 
 struct sched_key {
-    const char *id;   // "key_...", not secret
+    const char *id; // "key_...", not secret
     const char *name;
     const char *hint; // the last characters of the key, for people
     int64_t created_ms;

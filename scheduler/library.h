@@ -1,4 +1,5 @@
-// library.h - the function library of this build (made from lua/ by join.cmake).
+// library.h - the function library of this build (made from lua/ by
+// join.cmake).
 #ifndef SCHED_LIBRARY_H
 #define SCHED_LIBRARY_H
 

@@ -20,8 +20,8 @@ struct sched_link {
     struct event_base *base;
     struct sched_link_hooks hooks;
     char address[ADDRESS_MAX + 1];
-    int port; // 0: address is the path of a Unix socket
-    char prefix[SCHED_CELL_MAX + 8]; // "syn:{cell}:"
+    int port;                         // 0: address is the path of a Unix socket
+    char prefix[SCHED_CELL_MAX + 8];  // "syn:{cell}:"
     redisAsyncContext *calls, *wakes; // NULL while not there
     struct event *retry;
     int backoff_ms;
@@ -164,8 +164,7 @@ static redisAsyncContext *open_one(struct sched_link *link)
 static void on_retry(evutil_socket_t fd, short what, void *arg)
 {
     struct sched_link *link = arg;
-    const char *load[] = {"FUNCTION", "LOAD",
-                          (const char *)sched_library_text};
+    const char *load[] = {"FUNCTION", "LOAD", (const char *)sched_library_text};
     size_t load_len[] = {8, 4, sched_library_len};
 
     (void)fd, (void)what;
@@ -277,8 +276,8 @@ void sched_link_reset(struct sched_link *link, const char *why)
 // are busy; the rest is a bug, or a library that was flushed.
 static enum err error_of(struct sched_link *link, const char *text)
 {
-    static const char *const busy[] = {"OOM",     "MISCONF", "READONLY",
-                                       "LOADING", "BUSY",    "NOREPLICAS",
+    static const char *const busy[] = {"OOM",       "MISCONF", "READONLY",
+                                       "LOADING",   "BUSY",    "NOREPLICAS",
                                        "MASTERDOWN"};
 
     for (size_t i = 0; i < sizeof busy / sizeof *busy; i++)

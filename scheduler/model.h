@@ -7,13 +7,14 @@
 enum { SCHED_ENDS_MAX = 16, SCHED_MODEL_NAME_MAX = 127 };
 
 struct sched_model {
-    uint8_t id[SCHED_HASH_LEN]; // SHA-256 of the manifest; SYN1 carries 16 bytes
-    const char *name;           // 1 .. SCHED_MODEL_NAME_MAX bytes
-    uint16_t n_shards;          // the whole model is the span [0, n_shards)
-    uint32_t n_vocab;           // token ids are 0 .. n_vocab - 1
-    uint32_t context;           // positions: prompt and answer together
-    uint64_t n_params;          // for credit
-    uint32_t n_ends;            // 0 .. SCHED_ENDS_MAX
+    uint8_t
+        id[SCHED_HASH_LEN]; // SHA-256 of the manifest; SYN1 carries 16 bytes
+    const char *name;       // 1 .. SCHED_MODEL_NAME_MAX bytes
+    uint16_t n_shards;      // the whole model is the span [0, n_shards)
+    uint32_t n_vocab;       // token ids are 0 .. n_vocab - 1
+    uint32_t context;       // positions: prompt and answer together
+    uint64_t n_params;      // for credit
+    uint32_t n_ends;        // 0 .. SCHED_ENDS_MAX
     uint32_t ends[SCHED_ENDS_MAX]; // token ids that end a sequence
 };
 

@@ -20,10 +20,10 @@ struct sched_store {
     void *ctx;
     void (*on_job)(void *ctx);
     void *job_ctx;
-    struct event *sweep;    // every policy.sweep_ms
-    struct event *job;      // run on_job in this loop turn
-    int64_t sweep_since_ms; // an answer to sweep is awaited since then, or 0
-    uint64_t wakes;         // wake messages seen
+    struct event *sweep;      // every policy.sweep_ms
+    struct event *job;        // run on_job in this loop turn
+    int64_t sweep_since_ms;   // an answer to sweep is awaited since then, or 0
+    uint64_t wakes;           // wake messages seen
     struct sched_work *works; // all calls, newest first
     bool draining, freeing;
 };

@@ -8,7 +8,7 @@ enum sched_doing { SCHED_IDLE, SCHED_WAITING, SCHED_COMPUTING, SCHED_CHECKING };
 
 struct sched_volunteer_stats {
     const char *name, *backend;
-    const char *account; // first 8 hex digits
+    const char *account;    // first 8 hex digits
     enum sched_doing doing; // waiting: in a held call; idle: neither
     bool referee;
     double tokens_per_s; // measured
@@ -26,7 +26,7 @@ struct sched_stats {
     uint64_t units, faults, disagreements, rollbacks; // ever
     uint64_t units_out;                               // leased now
     uint64_t jobs, callbacks;                         // waiting or due
-    size_t n_volunteers; // listed, at most 100
+    size_t n_volunteers;                              // listed, at most 100
     const struct sched_volunteer_stats *volunteers;
 };
 

@@ -254,8 +254,8 @@ static enum err meaning(const redisReply *reply)
         const char *word;
         enum err err;
     } words[] = {
-        {"ok", ERR_OK},         {"denied", ERR_DENIED}, {"exists", ERR_EXISTS},
-        {"full", ERR_FULL},     {"gone", ERR_GONE},     {"none", ERR_NOT_FOUND},
+        {"ok", ERR_OK},       {"denied", ERR_DENIED}, {"exists", ERR_EXISTS},
+        {"full", ERR_FULL},   {"gone", ERR_GONE},     {"none", ERR_NOT_FOUND},
         {"range", ERR_RANGE},
     };
 

@@ -10,15 +10,18 @@
 //   - If it returns ERR_OK, the callback runs exactly once, later, from the
 //     event loop (or from sched_store_free). On any other return it never runs.
 //   - Arguments are copied. What a callback is given is valid only during it.
-//   - It returns ERR_STORE when the connection is down at the moment, ERR_NOMEM,
+//   - It returns ERR_STORE when the connection is down at the moment,
+//   ERR_NOMEM,
 //     or ERR_RANGE for an argument past its stated limit.
 //   - The callback's err may always be ERR_STORE: the connection was lost, the
 //     outcome is unknown, and it is safe to call again with the same arguments;
-//     ERR_BUSY: Redis refuses writes (memory, disk, read-only), nothing changed;
-//     ERR_FORMAT: a reply of unexpected shape (a bug; on_error tells more).
+//     ERR_BUSY: Redis refuses writes (memory, disk, read-only), nothing
+//     changed; ERR_FORMAT: a reply of unexpected shape (a bug; on_error tells
+//     more).
 //   - On an err other than ERR_OK the other arguments are NULL or 0.
 //   - Not thread-safe: event-loop thread only.
-// Times are unix milliseconds by the Redis clock.
+// Times are unix milliseconds by the Redis clock. The process must ignore
+// SIGPIPE: hiredis writes to connections that Redis may have closed.
 #ifndef SCHED_STORE_H
 #define SCHED_STORE_H
 
@@ -53,13 +56,13 @@ struct sched_policy {
     uint32_t lease_factor;    // ... and this many times the estimate (4)
     int64_t progress_ms;      // a sign of progress extends to this (8000)
     int64_t referee_after_ms; // a check waits this long for a volunteer (5000)
-    int64_t sticky_ms;        // ready rows wait this long for their owner (15000)
-    int64_t seen_ms;          // no sign of life for so long: gone (60000)
-    int64_t grace_ms;         // presence lost for so long: gone (3000)
-    int64_t retake_ms;        // a held call looks again at least so often (3000)
-    int64_t sweep_ms;         // the store sweeps so often (500; 0: never)
-    int64_t keep_ms;          // finished batches and events stay (30 days)
-    int64_t seed_ms;          // fingerprint seeds are changed so often (600000)
+    int64_t sticky_ms; // ready rows wait this long for their owner (15000)
+    int64_t seen_ms;   // no sign of life for so long: gone (60000)
+    int64_t grace_ms;  // presence lost for so long: gone (3000)
+    int64_t retake_ms; // a held call looks again at least so often (3000)
+    int64_t sweep_ms;  // the store sweeps so often (500; 0: never)
+    int64_t keep_ms;   // finished batches and events stay (30 days)
+    int64_t seed_ms;   // fingerprint seeds are changed so often (600000)
 };
 
 // The defaults named above.
@@ -67,11 +70,11 @@ void sched_policy_init(struct sched_policy *policy);
 
 // Asked before new tokens of a sequence with stop strings are committed.
 struct sched_cut_ask {
-    const char *model;          // the model's name
-    uint32_t n_tokens;          // generated so far, the new ones last
-    uint32_t n_new;             // 1 .. n_tokens
-    const uint32_t *tokens;     // n_tokens
-    const uint8_t *stops;       // as given with the line (sched_line.stops)
+    const char *model;      // the model's name
+    uint32_t n_tokens;      // generated so far, the new ones last
+    uint32_t n_new;         // 1 .. n_tokens
+    const uint32_t *tokens; // n_tokens
+    const uint8_t *stops;   // as given with the line (sched_line.stops)
     size_t stops_len;
 };
 
@@ -84,9 +87,9 @@ struct sched_cut {
 };
 
 struct sched_store_options {
-    struct event_base *base; // borrowed, outlives the store
-    const char *address;     // "unix:/path" or "HOST:PORT"
-    const char *cell;        // 1 .. 16 of [a-z0-9]; NULL: "0"
+    struct event_base *base;           // borrowed, outlives the store
+    const char *address;               // "unix:/path" or "HOST:PORT"
+    const char *cell;                  // 1 .. 16 of [a-z0-9]; NULL: "0"
     const struct sched_policy *policy; // copied; NULL: the defaults
 
     // May be NULL: then stop strings never end a sequence.

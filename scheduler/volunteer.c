@@ -97,9 +97,8 @@ enum err sched_volunteer_present(struct sched_store *store,
 }
 
 enum err sched_volunteer_lost(struct sched_store *store,
-                              const struct sched_who *who,
-                              const uint8_t id[16], sched_done_fn *fn,
-                              void *ctx)
+                              const struct sched_who *who, const uint8_t id[16],
+                              sched_done_fn *fn, void *ctx)
 {
     return presence(store, "volunteer_lost", who, id, fn, ctx);
 }

@@ -9,11 +9,11 @@
 
 enum {
     SEED_LEN = 8,
-    RETRY_MS = 1000,        // told when the call was not held
+    RETRY_MS = 1000,          // told when the call was not held
     RETRY_AFTER_WAIT_MS = 50, // told when it was
-    RETAKE_MIN_MS = 20,     // a held call looks again no more often
-    ASKS_MAX = 8,           // rounds of decisions about one result
-    K_MIN = 1000,           // rows a token by speed, in thousandths
+    RETAKE_MIN_MS = 20,       // a held call looks again no more often
+    ASKS_MAX = 8,             // rounds of decisions about one result
+    K_MIN = 1000,             // rows a token by speed, in thousandths
     K_MAX = 32000,
     K_DEFAULT = 4000,
 };
@@ -30,8 +30,8 @@ struct sched_work {
     void *ctx;
     struct sched_who who;
     char id[SCHED_ID_MAX + 1];
-    uint8_t *frame;          // copy of the CALL frame
-    struct syn1_frame call;  // views into frame
+    uint8_t *frame;         // copy of the CALL frame
+    struct syn1_frame call; // views into frame
     struct syn1_frame result;
     bool has_result;
     struct sched_decisions *decisions; // there if has_result
@@ -158,8 +158,8 @@ static void on_answer(struct sched_work *work, struct sched_walk *walk)
     const char *what = sched_walk_text(walk);
     bool unit = strcmp(what, "unit") == 0;
 
-    work->outcome = outcome <= SYN1_GONE ? (enum syn1_outcome)outcome
-                                         : SYN1_NONE;
+    work->outcome =
+        outcome <= SYN1_GONE ? (enum syn1_outcome)outcome : SYN1_NONE;
     if (!work->fn) {
         if (unit)
             release(work);

@@ -111,9 +111,9 @@ decide_cut(const struct syn1_result_seq *seq, struct bytes before,
     if (!tokens)
         return ERR_NOMEM;
     for (size_t i = 0; i < n; i++)
-        tokens[i] = bytes_peek_u32(i < n_before
-                                       ? before.ptr + i * 4
-                                       : seq->tokens + (i - n_before) * 4);
+        tokens[i] =
+            bytes_peek_u32(i < n_before ? before.ptr + i * 4
+                                        : seq->tokens + (i - n_before) * 4);
     struct sched_cut_ask ask = {.model = model,
                                 .n_tokens = (uint32_t)n,
                                 .n_new = seq->n_tokens,
@@ -150,8 +150,8 @@ enum err sched_decide(struct sched_walk *walk, const struct syn1_frame *result,
             return ERR_FORMAT;
         if (strcmp(what, "cut") == 0) {
             struct sched_cut c;
-            enum err err = decide_cut(&seq, tokens, second, third_text, cut,
-                                      cut_ctx, &c);
+            enum err err =
+                decide_cut(&seq, tokens, second, third_text, cut, cut_ctx, &c);
             if (err)
                 return err;
             snprintf(out->text[index], SCHED_DECISION_MAX,

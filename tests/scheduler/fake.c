@@ -40,11 +40,10 @@ void fake_join(struct fake *f, struct world *w, int n, uint8_t account,
     f->who.id = f->id;
     f->who.token_hash[0] = (uint8_t)n;
     joiner.who = f->who;
-    CHECK_EQ(world_wait(w,
-                        sched_volunteer_join(w->store, &joiner, on_waited,
-                                             &done),
-                        &done),
-             ERR_OK);
+    CHECK_EQ(
+        world_wait(w, sched_volunteer_join(w->store, &joiner, on_waited, &done),
+                   &done),
+        ERR_OK);
 }
 
 void fake_release(struct fake *f)
@@ -64,7 +63,8 @@ enum err fake_leave(struct fake *f)
     struct waited done = {0};
 
     return world_wait(
-        f->w, sched_volunteer_leave(f->store, &f->who, on_waited, &done), &done);
+        f->w, sched_volunteer_leave(f->store, &f->who, on_waited, &done),
+        &done);
 }
 
 static void lie(struct fake *f, const struct syn1_unit_seq *u, uint32_t first,
@@ -89,8 +89,8 @@ static struct syn1_result_seq compute_seq(struct fake *f,
                                           const struct syn1_unit_seq *u,
                                           uint8_t *tokens, uint8_t *prints)
 {
-    struct syn1_result_seq r = {.id = u->id, .epoch = u->epoch,
-                                .first = u->first};
+    struct syn1_result_seq r = {
+        .id = u->id, .epoch = u->epoch, .first = u->first};
     struct fake_seq *s = seq_of(f, u->id);
     uint32_t n = u->first + u->n_rows;
     struct bytes_out t = {tokens, 4 * SYN1_POS_MAX, 0, false};
@@ -101,7 +101,8 @@ static struct syn1_result_seq compute_seq(struct fake *f,
         f->work_seqs++;
     else
         f->check_seqs++;
-    if (s->n < u->first || (f->mode == FAKE_FORGETS && u->first && f->units % 3 == 1)) {
+    if (s->n < u->first ||
+        (f->mode == FAKE_FORGETS && u->first && f->units % 3 == 1)) {
         s->n = 0;
         r.status = SYN1_KV_MISSING;
         return r;
@@ -231,9 +232,8 @@ static void build_call(struct fake *f, int which, uint32_t wait_ms)
     model[SYN1_ID_LEN + 2] = (uint8_t)f->w->model.n_shards;
     if (which >= 0) {
         CHECK((size_t)which < f->n_held);
-        call.result_len =
-            (uint32_t)fake_compute(f, f->held[which].frame, f->held[which].len,
-                                   result, sizeof result);
+        call.result_len = (uint32_t)fake_compute(
+            f, f->held[which].frame, f->held[which].len, result, sizeof result);
         call.result = result;
         free(f->held[which].frame);
         f->n_held--;

@@ -51,7 +51,7 @@ struct fake {
     enum syn1_outcome outcome;
     uint8_t answer[1 << 16];
     size_t answer_len;
-    bool running; // by itself, see fake_go
+    bool running;          // by itself, see fake_go
     uint8_t call[1 << 16]; // the last CALL frame, to be repeated
     size_t call_len;
 };

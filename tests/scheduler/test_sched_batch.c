@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-#define CELL "syn:{0}:"
-#define WAIT(call) CHECK_EQ(world_wait(&w, call, &done), ERR_OK)
+#define CELL                "syn:{0}:"
+#define WAIT(call)          CHECK_EQ(world_wait(&w, call, &done), ERR_OK)
 #define WAIT_ERR(call, err) CHECK_EQ(world_wait(&w, call, &done), err)
 
 struct took {
@@ -173,13 +173,13 @@ static void lines_past_their_limits_are_refused(void)
     world_init(&w, NULL);
     WAIT(sched_batch_create(w.store, &batch, on_waited, &done));
     t = take(&w, SCHED_JOB_INGEST);
-#define REFUSED(field, value)                                              \
-    do {                                                                   \
-        bad = line_new(&w, 0);                                             \
-        bad.field = value;                                                 \
-        WAIT_ERR(sched_batch_add(w.store, &t.job, &bad, 1, 5, 60000,       \
-                                 on_waited, &done),                        \
-                 ERR_RANGE);                                               \
+#define REFUSED(field, value)                                        \
+    do {                                                             \
+        bad = line_new(&w, 0);                                       \
+        bad.field = value;                                           \
+        WAIT_ERR(sched_batch_add(w.store, &t.job, &bad, 1, 5, 60000, \
+                                 on_waited, &done),                  \
+                 ERR_RANGE);                                         \
     } while (0)
     REFUSED(n_prompt, 0);
     REFUSED(max_tokens, 0);
@@ -191,9 +191,9 @@ static void lines_past_their_limits_are_refused(void)
     bad = line_new(&w, 0);
     bad.prompt = long_prompt;
     bad.n_prompt = MODEL_CONTEXT; // no room for an answer
-    WAIT_ERR(sched_batch_add(w.store, &t.job, &bad, 1, 5, 60000, on_waited,
-                             &done),
-             ERR_RANGE);
+    WAIT_ERR(
+        sched_batch_add(w.store, &t.job, &bad, 1, 5, 60000, on_waited, &done),
+        ERR_RANGE);
     CHECK_EQ(show(&w, "batch_1", NULL).b.ingested, 0);
     world_redis(&w, "FLUSHALL");
     world_release(&w);
@@ -323,9 +323,9 @@ static void from_error_lines_to_the_callback(void)
     CHECK_EQ(take_event(&w).err, ERR_NOT_FOUND); // it is leased
     WAIT(sched_callback_tried(w.store, e.id, e.lease, 503, 50, on_waited,
                               &done));
-    WAIT_ERR(sched_callback_tried(w.store, e.id, e.lease, 503, 50, on_waited,
-                                  &done),
-             ERR_GONE);
+    WAIT_ERR(
+        sched_callback_tried(w.store, e.id, e.lease, 503, 50, on_waited, &done),
+        ERR_GONE);
     CHECK_EQ(take_event(&w).err, ERR_NOT_FOUND); // not yet
     world_run(&w, 60);
     e = take_event(&w);
@@ -337,8 +337,8 @@ static void from_error_lines_to_the_callback(void)
     // the process died without a word: it is taken again
     world_redis(&w, "ZADD " CELL "events 1 evt_2");
     e = take_event(&w);
-    WAIT(sched_callback_tried(w.store, e.id, e.lease, 200, 0, on_waited,
-                              &done));
+    WAIT(
+        sched_callback_tried(w.store, e.id, e.lease, 200, 0, on_waited, &done));
     CHECK_EQ(take_event(&w).err, ERR_NOT_FOUND);
     s = show(&w, "batch_1", NULL);
     CHECK(s.b.callback_attempts == 2 && s.b.callback_status == 200);
@@ -362,8 +362,8 @@ static void a_failed_batch_drops_its_lines(void)
     line = line_new(&w, 0);
     WAIT(sched_batch_create(w.store, &batch, on_waited, &done));
     t = take(&w, SCHED_JOB_INGEST);
-    WAIT(sched_batch_add(w.store, &t.job, &line, 1, 9, 60000, on_waited,
-                         &done));
+    WAIT(
+        sched_batch_add(w.store, &t.job, &line, 1, 9, 60000, on_waited, &done));
     CHECK_EQ(fake_call(&a, -1, 0), ERR_OK);
     CHECK_EQ(a.reason, SYN1_WORK);
     WAIT(sched_batch_fail(w.store, &t.job, "input_lost", "The file is gone.", 2,
@@ -484,8 +484,8 @@ static void keys_are_found_until_revoked(void)
              ERR_EXISTS);
     WAIT_ERR(sched_key_create(w.store, "key_2", h1, "", "", on_waited, &done),
              ERR_EXISTS);
-    WAIT(sched_key_create(w.store, "key_2", h2, "second", "", on_waited,
-                          &done));
+    WAIT(
+        sched_key_create(w.store, "key_2", h2, "second", "", on_waited, &done));
     CHECK_EQ(sched_key_find(w.store, h1, on_key, &f), ERR_OK);
     world_until(&w, &f.done);
     CHECK(f.err == ERR_OK && strcmp(f.id, "key_1") == 0 &&

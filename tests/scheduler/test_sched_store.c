@@ -208,8 +208,8 @@ static void freeing_a_store_ends_all_calls(void)
 
 static void wrong_addresses_are_refused(void)
 {
-    static const char *const wrong[] = {"",      "unix:", "host",   "host:",
-                                        ":6379", "h:0",   "h:70000", "h:12x"};
+    static const char *const wrong[] = {
+        "", "unix:", "host", "host:", ":6379", "h:0", "h:70000", "h:12x"};
     struct world w;
     struct sched_store *store = NULL;
 

@@ -1,5 +1,5 @@
-// Confirmation: no wrong line becomes final, whoever computes or checks, and the
-// blame goes where it belongs.
+// Confirmation: no wrong line becomes final, whoever computes or checks, and
+// the blame goes where it belongs.
 #include "fake.h"
 
 #include <string.h>

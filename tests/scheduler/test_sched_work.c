@@ -131,8 +131,7 @@ static void a_repeated_call_gets_the_same_bytes_and_counts_once(void)
         CHECK_EQ(world_redis(&w, "ZCARD " CELL "units"), 1);
         CHECK_EQ(world_redis(&w, "HGET " CELL "v:vol_1 units"), i);
         free(a.held[--a.n_held].frame); // the repeat was added once more
-        if (a.n_held && fake_call(&a, 0, 0) == ERR_OK &&
-            a.reason != SYN1_WORK)
+        if (a.n_held && fake_call(&a, 0, 0) == ERR_OK && a.reason != SYN1_WORK)
             break;
     }
     a.number -= 2;
@@ -439,9 +438,9 @@ static void malformed_results_are_faults(void)
         one_begin(&w, &a, 6, NULL);
         a.mode = modes[i];
         fake_join(&b, &w, 2, 2, false);
-        CHECK_EQ(sched_job_take(w.store, SCHED_JOB_OUTPUT, 1000, on_took,
-                                &took),
-                 ERR_OK);
+        CHECK_EQ(
+            sched_job_take(w.store, SCHED_JOB_OUTPUT, 1000, on_took, &took),
+            ERR_OK);
         world_until(&w, &took.done);
         CHECK_EQ(took.err, ERR_NOT_FOUND);
         while (!world_redis(&w, "HGET " CELL "v:vol_1 faults")) {
