@@ -4,7 +4,7 @@
 
 import { ShardMismatch, WasmEngine } from "./engine_wasm.mjs";
 import { dispatch } from "./messages.mjs";
-import { probe } from "./probe.mjs";
+import { probeModule } from "./probe.mjs";
 
 /**
  * @typedef {import("./messages.mjs").Open} Open
@@ -24,7 +24,7 @@ function opened() {
 
 /** @param {Open} m */
 async function open(m) {
-  const probeMs = await probe(m.wasm);
+  const probeMs = await probeModule(m.wasm);
   engine = await WasmEngine.open(m.wasm);
   return { backend: engine.backend, probeMs };
 }
