@@ -107,11 +107,11 @@ static bool v4_is_private(const uint8_t b[4])
         uint8_t b[4];
         unsigned n_bits;
     } ranges[] = {
-        {{0, 0, 0, 0}, 8},       {{10, 0, 0, 0}, 8},    {{100, 64, 0, 0}, 10},
-        {{127, 0, 0, 0}, 8},     {{169, 254, 0, 0}, 16}, {{172, 16, 0, 0}, 12},
-        {{192, 0, 0, 0}, 24},    {{192, 0, 2, 0}, 24},  {{192, 88, 99, 0}, 24},
-        {{192, 168, 0, 0}, 16},  {{198, 18, 0, 0}, 15}, {{198, 51, 100, 0}, 24},
-        {{203, 0, 113, 0}, 24},  {{224, 0, 0, 0}, 3},
+        {{0, 0, 0, 0}, 8},      {{10, 0, 0, 0}, 8},     {{100, 64, 0, 0}, 10},
+        {{127, 0, 0, 0}, 8},    {{169, 254, 0, 0}, 16}, {{172, 16, 0, 0}, 12},
+        {{192, 0, 0, 0}, 24},   {{192, 0, 2, 0}, 24},   {{192, 88, 99, 0}, 24},
+        {{192, 168, 0, 0}, 16}, {{198, 18, 0, 0}, 15},  {{198, 51, 100, 0}, 24},
+        {{203, 0, 113, 0}, 24}, {{224, 0, 0, 0}, 3},
     };
     uint32_t v = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 |
                  (uint32_t)b[2] << 8 | b[3];
@@ -130,7 +130,10 @@ static bool v4_is_private(const uint8_t b[4])
 bool api_address_is_private(const struct api_address *a)
 {
     static const char *const ranges[] = {
-        "100::/64", "2001:2::/48", "2001:db8::/32", "3fff::/20",
+        "100::/64",
+        "2001:2::/48",
+        "2001:db8::/32",
+        "3fff::/20",
     };
     const uint8_t *b = a->bytes;
     struct api_cidr cidr;
@@ -148,8 +151,8 @@ bool api_address_is_private(const struct api_address *a)
             api_cidr_has(&cidr, a))
             return true;
     }
-    // Only 2000::/3 is given out; this leaves ::1, fc00::/7, fe80::/10, ff00::/8
-    // and all that is not assigned on the private side.
+    // Only 2000::/3 is given out; this leaves ::1, fc00::/7, fe80::/10,
+    // ff00::/8 and all that is not assigned on the private side.
     return (b[0] & 0xe0) != 0x20;
 }
 

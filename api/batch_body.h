@@ -32,7 +32,7 @@ struct api_batch_body {
     enum api_batch_place place;
     unsigned depth;
     bool in_string, escaped;
-    bool key_next;  // at depth 1, a string here is a key
+    bool key_next; // at depth 1, a string here is a key
     bool in_key;
     bool requests_next; // the key was "requests", its value comes
     bool seen;          // "requests" was there

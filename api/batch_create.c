@@ -115,8 +115,9 @@ static const struct api_model *model_read(struct api_fields *f,
         return NULL;
     m = name ? api_models_find(models, name) : &models->items[0];
     if (!m)
-        api_fields_wrong(f, "model", "this server has no model %.64s; GET "
-                                     "/v1/models lists those it has",
+        api_fields_wrong(f, "model",
+                         "this server has no model %.64s; GET "
+                         "/v1/models lists those it has",
                          name);
     return m;
 }
@@ -126,8 +127,8 @@ static void callback_read(struct api_fields *f, const struct api_options *opt,
 {
     const char *why;
 
-    batch->callback_url = api_fields_text(f, "callback_url", false,
-                                          API_WEBHOOK_URL_MAX, "");
+    batch->callback_url =
+        api_fields_text(f, "callback_url", false, API_WEBHOOK_URL_MAX, "");
     batch->callback_secret = api_fields_text(f, "callback_secret", false,
                                              API_WEBHOOK_SECRET_MAX, "");
     if (f->wrong)
@@ -226,8 +227,7 @@ static void on_made(enum err err, const struct sched_batch *batch, void *ctx)
         return;
     }
     if (object && up->secret[0])
-        json_object_set_new(object, "callback_secret",
-                            json_string(up->secret));
+        json_object_set_new(object, "callback_secret", json_string(up->secret));
     api_reply_json(req, 200, object);
 }
 
@@ -245,8 +245,8 @@ static void on_created(enum err err, void *ctx)
         return;
     }
     if (!err)
-        err = sched_batch_get(req->server->store, up->id, up->key, on_made,
-                              req);
+        err =
+            sched_batch_get(req->server->store, up->id, up->key, on_made, req);
     if (err)
         api_reply_err(req, err);
 }
@@ -269,8 +269,8 @@ static void create(struct api_request *req, struct sched_batch_new *batch,
     batch->n_lines = up->body.n_lines;
     batch->stored_max = STORED_MAX;
     if (metadata)
-        batch->metadata = (struct bytes){(const uint8_t *)metadata,
-                                         strlen(metadata)};
+        batch->metadata =
+            (struct bytes){(const uint8_t *)metadata, strlen(metadata)};
     err = sched_batch_create(req->server->store, batch, on_created, req);
     if (err) {
         unlinkat(req->server->files_fd, up->file.name, 0);

@@ -13,11 +13,27 @@
 #include "base/sampling.h"
 #include "tokenizer/tokenizer.h"
 
-static const char *const known[] = {
-    "custom_id", "prompt", "max_tokens", "temperature", "top_p", "top_k",
-    "seed", "stop", "model", "presence_penalty", "frequency_penalty",
-    "logit_bias", "ignore_eos", "n", "best_of", "echo", "stream", "logprobs",
-    "suffix", "user", NULL};
+static const char *const known[] = {"custom_id",
+                                    "prompt",
+                                    "max_tokens",
+                                    "temperature",
+                                    "top_p",
+                                    "top_k",
+                                    "seed",
+                                    "stop",
+                                    "model",
+                                    "presence_penalty",
+                                    "frequency_penalty",
+                                    "logit_bias",
+                                    "ignore_eos",
+                                    "n",
+                                    "best_of",
+                                    "echo",
+                                    "stream",
+                                    "logprobs",
+                                    "suffix",
+                                    "user",
+                                    NULL};
 
 static struct bytes bytes_of(const void *ptr, size_t len)
 {
@@ -69,8 +85,7 @@ enum err api_batch_line_too_long(uint64_t number, struct api_batch_line *out)
 }
 
 // What other servers take and this one does not: only its neutral value.
-static void unsupported(struct api_fields *f, const char *name,
-                        int64_t neutral)
+static void unsupported(struct api_fields *f, const char *name, int64_t neutral)
 {
     const json_t *v = api_fields_get(f, name);
 
@@ -82,8 +97,8 @@ static void unsupported(struct api_fields *f, const char *name,
 
 static void custom_id_read(struct api_fields *f, struct api_batch_line *out)
 {
-    const char *id = api_fields_text(f, "custom_id", false,
-                                     SCHED_CUSTOM_ID_MAX, NULL);
+    const char *id =
+        api_fields_text(f, "custom_id", false, SCHED_CUSTOM_ID_MAX, NULL);
 
     if (!id)
         return;
@@ -110,8 +125,9 @@ static enum err stop_read(struct api_fields *f, struct api_batch_line *out)
     else if (json_is_array(v) && json_array_size(v) <= SCHED_STOPS_MAX)
         json_array_extend(list, (json_t *)(uintptr_t)v);
     else
-        api_fields_wrong(f, "stop", "stop must be a string or a list of up to "
-                                    "%d strings",
+        api_fields_wrong(f, "stop",
+                         "stop must be a string or a list of up to "
+                         "%d strings",
                          SCHED_STOPS_MAX);
     for (size_t i = 0; !f->wrong && i < json_array_size(list); i++) {
         const json_t *s = json_array_get(list, i);
@@ -164,9 +180,8 @@ static void bias_read(struct api_fields *f, const struct api_model *model,
         uint64_t id;
         double x = json_number_value(item);
 
-        if (!api_query_number(key, &id) ||
-            id >= model->manifest.arch.n_vocab || !json_is_number(item) ||
-            !(x >= -100 && x <= 100)) {
+        if (!api_query_number(key, &id) || id >= model->manifest.arch.n_vocab ||
+            !json_is_number(item) || !(x >= -100 && x <= 100)) {
             api_fields_wrong(f, "logit_bias",
                              "logit_bias takes token ids of the model with "
                              "numbers between -100 and 100");
@@ -187,8 +202,8 @@ static enum err seed_read(struct api_fields *f, struct api_batch_line *out)
     enum err err;
 
     if (api_fields_get(f, "seed")) {
-        out->line.sampling.seed = (uint64_t)api_fields_int(
-            f, "seed", false, INT64_MIN, INT64_MAX, 0);
+        out->line.sampling.seed =
+            (uint64_t)api_fields_int(f, "seed", false, INT64_MIN, INT64_MAX, 0);
         out->line.seed_given = true;
         return ERR_OK;
     }
@@ -207,15 +222,14 @@ static enum err sampling_read(struct api_fields *f,
     double top_p = api_fields_real(f, "top_p", 0, 1, 1);
     enum err err;
 
-    s->top_k = (uint32_t)api_fields_int(f, "top_k", false, 0,
-                                        ARCH_VOCAB_MAX, 0);
+    s->top_k =
+        (uint32_t)api_fields_int(f, "top_k", false, 0, ARCH_VOCAB_MAX, 0);
     s->presence_q16 = q16(api_fields_real(f, "presence_penalty", -2, 2, 0));
     s->frequency_q16 = q16(api_fields_real(f, "frequency_penalty", -2, 2, 0));
     if (api_fields_bool(f, "ignore_eos", false))
         s->flags |= SYN1_IGNORE_END;
-    if (!f->wrong &&
-        sampling_from_floats(temperature, top_p, &s->inv_temp_q16,
-                             &s->top_p_q16))
+    if (!f->wrong && sampling_from_floats(temperature, top_p, &s->inv_temp_q16,
+                                          &s->top_p_q16))
         api_fields_wrong(f, "top_p", "top_p must be above 0 and at most 1");
     if (s->inv_temp_q16 == 0)
         out->blob |= API_BLOB_GREEDY;
@@ -235,8 +249,8 @@ static enum err prompt_read(struct api_fields *f, const struct api_model *model,
     if (f->wrong)
         return ERR_OK;
     if (!json_is_string(v)) {
-        api_fields_wrong(f, "prompt", v ? "prompt must be a string"
-                                        : "prompt is missing");
+        api_fields_wrong(f, "prompt",
+                         v ? "prompt must be a string" : "prompt is missing");
         return ERR_OK;
     }
     err = tokenizer_encode(model->tokenizer, json_string_value(v),
@@ -277,8 +291,9 @@ static enum err request_read(struct api_fields *f,
             api_fields_wrong(f, "model", "this server has no model %.64s",
                              name);
         else if (other != model)
-            api_fields_wrong(f, "model", "the batch is for model %s, this "
-                                         "request for another",
+            api_fields_wrong(f, "model",
+                             "the batch is for model %s, this "
+                             "request for another",
                              model->manifest.name);
     }
     unsupported(f, "n", 1);
@@ -287,8 +302,8 @@ static enum err request_read(struct api_fields *f,
     unsupported(f, "stream", INT64_MIN);
     unsupported(f, "logprobs", INT64_MIN);
     unsupported(f, "suffix", INT64_MIN);
-    out->line.max_tokens = (uint32_t)api_fields_int(f, "max_tokens", false, 1,
-                                                    SYN1_POS_MAX, 16);
+    out->line.max_tokens =
+        (uint32_t)api_fields_int(f, "max_tokens", false, 1, SYN1_POS_MAX, 16);
     memcpy(out->line.model, model->id, SYN1_ID_LEN);
     err = sampling_read(f, model, out);
     return err ? err : prompt_read(f, model, out);
@@ -306,10 +321,9 @@ enum err api_batch_line_read(const struct api_models *models,
     enum err err = ERR_OK;
 
     line_begin(out, number);
-    value = json_loadb(text, len,
-                       JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL |
-                           JSON_DECODE_ANY,
-                       &error);
+    value = json_loadb(
+        text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY,
+        &error);
     if (!value) {
         snprintf(message, sizeof message, "not valid JSON at column %d: %s",
                  error.column, error.text);

@@ -22,23 +22,21 @@ static json_t *callback_json(const struct sched_batch *b)
 {
     if (!*b->callback_url)
         return json_null();
-    return json_pack("{s:s, s:o, s:I, s:o}", "url", b->callback_url,
-                     "delivered_at", seconds(b->callback_delivered_ms),
-                     "attempts", (json_int_t)b->callback_attempts,
-                     "last_status",
-                     b->callback_status ? json_integer(b->callback_status)
-                                        : json_null());
+    return json_pack(
+        "{s:s, s:o, s:I, s:o}", "url", b->callback_url, "delivered_at",
+        seconds(b->callback_delivered_ms), "attempts",
+        (json_int_t)b->callback_attempts, "last_status",
+        b->callback_status ? json_integer(b->callback_status) : json_null());
 }
 
 static json_t *errors_json(const struct sched_batch *b)
 {
     if (!*b->error_code)
         return json_null();
-    return json_pack("{s:s, s:[{s:s, s:s, s:n, s:o}]}", "object", "list",
-                     "data", "code", b->error_code, "message", b->error_text,
-                     "param", "line",
-                     b->error_line ? json_integer((json_int_t)b->error_line)
-                                   : json_null());
+    return json_pack(
+        "{s:s, s:[{s:s, s:s, s:n, s:o}]}", "object", "list", "data", "code",
+        b->error_code, "message", b->error_text, "param", "line",
+        b->error_line ? json_integer((json_int_t)b->error_line) : json_null());
 }
 
 static json_t *waiting_json(const char *why)
@@ -60,8 +58,8 @@ json_t *api_batch_json(const struct sched_batch *b)
     json_t *metadata = NULL;
 
     if (b->metadata.len > 0)
-        metadata = json_loadb((const char *)b->metadata.ptr, b->metadata.len, 0,
-                              NULL);
+        metadata =
+            json_loadb((const char *)b->metadata.ptr, b->metadata.len, 0, NULL);
     return json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I}, "
         "s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:o}}",
@@ -104,8 +102,8 @@ static void on_batch(enum err err, const struct sched_batch *batch, void *ctx)
 
 static void get(struct api_request *req, const char *key)
 {
-    enum err err = sched_batch_get(req->server->store, req->args[0], key,
-                                   on_batch, req);
+    enum err err =
+        sched_batch_get(req->server->store, req->args[0], key, on_batch, req);
 
     if (err)
         api_batch_refuse(req, err);
@@ -134,11 +132,11 @@ static void on_batches(enum err err, const struct sched_batch *batches,
     data = json_array();
     for (size_t i = 0; i < n; i++)
         json_array_append_new(data, api_batch_json(&batches[i]));
-    api_reply_json(
-        req, 200,
-        json_pack("{s:s, s:o, s:s?, s:s?, s:b}", "object", "list", "data", data,
-                  "first_id", n ? batches[0].id : NULL, "last_id",
-                  n ? batches[n - 1].id : NULL, "has_more", more));
+    api_reply_json(req, 200,
+                   json_pack("{s:s, s:o, s:s?, s:s?, s:b}", "object", "list",
+                             "data", data, "first_id", n ? batches[0].id : NULL,
+                             "last_id", n ? batches[n - 1].id : NULL,
+                             "has_more", more));
 }
 
 static void list(struct api_request *req, const char *key)

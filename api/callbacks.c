@@ -187,8 +187,8 @@ static enum err easy_make(struct delivery *d)
     if (!e)
         return ERR_NOMEM;
     curl_easy_setopt(e, CURLOPT_URL, d->url);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, private ? "http,https"
-                                                       : "https");
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR,
+                     private ? "http,https" : "https");
     curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(e, CURLOPT_PROXY, "");
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);

@@ -15,9 +15,9 @@
 static void become(const struct api_child_spec *spec, pid_t parent)
 {
     int null = open("/dev/null", O_RDWR);
-    int out = spec->output ? open(spec->output,
-                                  O_WRONLY | O_CREAT | O_APPEND, 0600)
-                           : -1;
+    int out = spec->output
+                  ? open(spec->output, O_WRONLY | O_CREAT | O_APPEND, 0600)
+                  : -1;
     sigset_t none;
 
     setsid();

@@ -8,14 +8,15 @@
 #include "base/err.h"
 
 struct api_child_spec {
-    const char *const *argv; // NULL at the end; argv[0] is looked up in PATH unless it has a slash
-    const char *dir;      // working directory, or NULL
-    const char *env_name; // one more variable, or NULL
+    const char *const *argv; // NULL at the end; argv[0] is looked up in PATH
+                             // unless it has a slash
+    const char *dir;         // working directory, or NULL
+    const char *env_name;    // one more variable, or NULL
     const char *env_value;
-    const char *output;   // file for stdout and stderr (appended), or NULL
-    int keep_fd;          // left open in the child, or -1
-    int nice;             // added to the priority
-    bool with_parent;     // ends with this process, whatever happens to it
+    const char *output; // file for stdout and stderr (appended), or NULL
+    int keep_fd;        // left open in the child, or -1
+    int nice;           // added to the priority
+    bool with_parent;   // ends with this process, whatever happens to it
 };
 
 // Start it, in a session of its own (a Ctrl-C at the terminal is for us).

@@ -81,9 +81,8 @@ int64_t api_fields_int(struct api_fields *f, const char *name, bool required,
     }
     n = json_integer_value(v);
     if (n < min || n > max) {
-        api_fields_wrong(f, name,
-                         "%s must be between %" PRId64 " and %" PRId64, name,
-                         min, max);
+        api_fields_wrong(f, name, "%s must be between %" PRId64 " and %" PRId64,
+                         name, min, max);
         return fallback;
     }
     return n;

@@ -23,8 +23,8 @@ enum err api_file_create(int dir_fd, const char *name, struct api_file *out)
         return ERR_RANGE;
     snprintf(file.name, sizeof file.name, "%s", name);
     temp_name(&file, temp);
-    file.fd = openat(dir_fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
-                     0600);
+    file.fd =
+        openat(dir_fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (file.fd < 0)
         return ERR_IO;
     *out = file;

@@ -39,10 +39,10 @@ enum state {
 struct client {
     struct client *next, *prev;
     int fd;
-    int64_t since_ms;     // when it began to send what it is sending
-    uint64_t n_read;      // body bytes of the present request
-    bool busy;            // a request is running: no time limit
-    bool cut;             // was shut down for being slow
+    int64_t since_ms; // when it began to send what it is sending
+    uint64_t n_read;  // body bytes of the present request
+    bool busy;        // a request is running: no time limit
+    bool cut;         // was shut down for being slow
 };
 
 // The whole of a request; handlers see its first member.
@@ -56,7 +56,7 @@ struct exchange {
     bool suspended;
     bool body_held;
     bool recall; // libmicrohttpd will make its first call once more
-    bool orphan;       // libmicrohttpd is done with it, the handler is not
+    bool orphan; // libmicrohttpd is done with it, the handler is not
     bool too_large;
     size_t body_cap, body_max;
     uint64_t n_dropped;
@@ -555,8 +555,7 @@ static enum err socket_listen(const struct api_http_config *config, int *out)
         return ERR_RANGE;
     fd = socket(list->ai_family,
                 list->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) ||
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) ||
         bind(fd, list->ai_addr, list->ai_addrlen) || listen(fd, BACKLOG)) {
         err = errno == EADDRINUSE      ? ERR_EXISTS
               : errno == EACCES        ? ERR_DENIED
@@ -647,8 +646,8 @@ enum err api_http_start(struct event_base *base,
         err = ERR_IO;
         goto done;
     }
-    http->readable = event_new(base, info->epoll_fd, EV_READ | EV_PERSIST,
-                               on_loop, http);
+    http->readable =
+        event_new(base, info->epoll_fd, EV_READ | EV_PERSIST, on_loop, http);
     http->tick = event_new(base, -1, 0, on_loop, http);
     http->sweep = event_new(base, -1, EV_PERSIST, on_sweep, http);
     if (!http->readable || !http->tick || !http->sweep ||
@@ -742,8 +741,7 @@ const char *api_request_query(const struct api_request *req, const char *name)
     return MHD_lookup_connection_value(req->conn, MHD_GET_ARGUMENT_KIND, name);
 }
 
-void api_request_address(const struct api_request *req,
-                         struct api_address *out)
+void api_request_address(const struct api_request *req, struct api_address *out)
 {
     const struct exchange *x = (const struct exchange *)(const void *)req;
     const struct api_options *opt = &req->server->options;

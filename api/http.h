@@ -15,8 +15,8 @@ struct api_server;
 struct event_base;
 
 struct api_http_config {
-    const char *host; // address to listen on
-    uint16_t port;    // 0: a free one
+    const char *host;     // address to listen on
+    uint16_t port;        // 0: a free one
     const char *tls_cert; // PEM text, or NULL for plain http
     const char *tls_key;
     uint32_t max_clients;

@@ -16,8 +16,8 @@
 
 enum {
     TTL_MS = 5000,
-    LINES_MAX = 64,     // in one step
-    STEP_MS = 10,       // tokenise so long, then let the loop go on
+    LINES_MAX = 64,       // in one step
+    STEP_MS = 10,         // tokenise so long, then let the loop go on
     TOKENS_MAX = 1 << 18, // in one step
     BLOCK = 64 << 10,
     RETRY_MS = 300,
@@ -25,13 +25,13 @@ enum {
 
 struct api_ingest {
     struct api_server *server;
-    struct event *turn;  // the next step
-    bool busy;           // a job is being taken or worked on
-    bool again;          // look again after it
-    bool holding;        // job is ours
+    struct event *turn; // the next step
+    bool busy;          // a job is being taken or worked on
+    bool again;         // look again after it
+    bool holding;       // job is ours
     struct sched_job job;
     const struct api_model *model;
-    int fd; // of the input file, or -1
+    int fd;     // of the input file, or -1
     char *text; // the file from the cursor on
     size_t text_len, text_cap;
     bool at_end; // text reaches to the end of the file
@@ -79,8 +79,8 @@ static void step_again(struct api_ingest *in, enum err err)
         return;
     }
     if (err != ERR_STORE && err != ERR_BUSY)
-        api_log(API_LOG_ERROR, "ingest", "batch=%s error=\"%s\"",
-                in->job.batch, err_text(err));
+        api_log(API_LOG_ERROR, "ingest", "batch=%s error=\"%s\"", in->job.batch,
+                err_text(err));
     turn_soon(in, RETRY_MS);
 }
 
@@ -254,8 +254,8 @@ static void on_batch(enum err err, const struct sched_batch *batch, void *ctx)
         return;
     }
     in->model = api_models_find(&in->server->models, batch->model);
-    in->fd = openat(in->server->files_fd, batch->input_file,
-                    O_RDONLY | O_CLOEXEC);
+    in->fd =
+        openat(in->server->files_fd, batch->input_file, O_RDONLY | O_CLOEXEC);
     turn_soon(in, 0);
 }
 

@@ -9,7 +9,8 @@ static const char usage[] =
     "Usage: synapsed --models DIR [options]\n"
     "Runs a Synapse grid: batches in, volunteers compute, results out.\n"
     "\n"
-    "  --models DIR         a model folder made by `synapse split`, or a folder\n"
+    "  --models DIR         a model folder made by `synapse split`, or a "
+    "folder\n"
     "                       of such folders\n"
     "  --listen ADDR:PORT   where to listen (default 127.0.0.1:8080; port 0\n"
     "                       takes a free one, which is printed)\n"
@@ -231,8 +232,7 @@ int api_options_parse(struct api_options *opt, int argc, char **argv,
         }
     }
     if (optind < argc) {
-        fprintf(stderr, "synapsed: unexpected argument \"%s\"\n",
-                argv[optind]);
+        fprintf(stderr, "synapsed: unexpected argument \"%s\"\n", argv[optind]);
         return 1;
     }
     if (!opt->models[0]) {

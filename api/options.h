@@ -25,11 +25,11 @@ struct api_options {
     size_t n_trust_proxy;
     bool allow_private_callbacks;
     bool no_referee;
-    uint64_t log_bytes;     // budget of the activation log
-    uint64_t max_body;      // bytes of a batch
-    uint32_t max_clients;   // connections at once
-    uint32_t progress_ms;   // how often a computing volunteer says so
-    uint32_t grace_ms;      // from a closed presence to "gone"
+    uint64_t log_bytes;   // budget of the activation log
+    uint64_t max_body;    // bytes of a batch
+    uint32_t max_clients; // connections at once
+    uint32_t progress_ms; // how often a computing volunteer says so
+    uint32_t grace_ms;    // from a closed presence to "gone"
 };
 
 // Parse argv. Returns 0 to go on; else the exit status is *status, and what to

@@ -40,8 +40,8 @@ bool api_query_hex(const char *text, uint8_t *out, size_t n_bytes)
             return false;
     }
     for (size_t i = 0; i < n_bytes; i++)
-        out[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 |
-                           hex_digit(text[2 * i + 1]));
+        out[i] =
+            (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
     return true;
 }
 

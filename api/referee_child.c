@@ -86,8 +86,8 @@ void api_referee_child_look(struct api_referee_child *child)
 
     if (!child->pid || !api_child_ended(child->pid, &status))
         return;
-    api_log(child->ending ? API_LOG_INFO : API_LOG_WARN, "referee_ended", "pid=%d status=%d",
-            (int)child->pid, status);
+    api_log(child->ending ? API_LOG_INFO : API_LOG_WARN, "referee_ended",
+            "pid=%d status=%d", (int)child->pid, status);
     child->pid = 0;
     if (child->ending)
         return;

@@ -18,9 +18,10 @@ struct api_referee_config {
 };
 
 // Errors: ERR_NOT_FOUND (no such program), ERR_IO, ERR_NOMEM. Texts are copied.
-MUST_USE enum err api_referee_child_start(
-    struct event_base *base, const struct api_referee_config *config,
-    struct api_referee_child **out);
+MUST_USE enum err
+api_referee_child_start(struct event_base *base,
+                        const struct api_referee_config *config,
+                        struct api_referee_child **out);
 
 // A child ended (SIGCHLD).
 void api_referee_child_look(struct api_referee_child *child);

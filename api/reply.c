@@ -9,10 +9,10 @@
 
 #include "api/query.h"
 
-#define CONTENT_POLICY                                                       \
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; "             \
-    "worker-src 'self'; style-src 'self'; img-src 'self' data:; "            \
-    "object-src 'none'; base-uri 'none'; form-action 'self'; "               \
+#define CONTENT_POLICY                                            \
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; "  \
+    "worker-src 'self'; style-src 'self'; img-src 'self' data:; " \
+    "object-src 'none'; base-uri 'none'; form-action 'self'; "    \
     "frame-ancestors 'none'"
 
 unsigned api_reply_status(enum err err)
@@ -119,8 +119,8 @@ static void answer_static(struct api_request *req, unsigned status)
 
 void api_reply_json(struct api_request *req, unsigned status, json_t *value)
 {
-    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY)
-                       : NULL;
+    char *text =
+        value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     struct MHD_Response *r = NULL;
 
     json_decref(value);
@@ -248,8 +248,8 @@ void api_reply_file(struct api_request *req, const struct api_reply_file *file)
         file_bare(req, file, 304, NULL);
         return;
     }
-    if (range && (!if_range || (file->etag &&
-                                api_query_etag_match(if_range, file->etag))))
+    if (range && (!if_range ||
+                  (file->etag && api_query_etag_match(if_range, file->etag))))
         found = api_query_range(range, file->size, &first, &last);
     if (found == ERR_RANGE) {
         snprintf(text, sizeof text, "bytes */%llu",

@@ -39,8 +39,8 @@ struct api_route {
     const char *method; // GET serves HEAD too
     // Path; a segment "{}" matches one segment, which becomes an argument.
     const char *pattern;
-    size_t body_max; // bytes; 0: the server's --max-body
-    api_handler_fn *handle; // the whole body is there
+    size_t body_max;             // bytes; 0: the server's --max-body
+    api_handler_fn *handle;      // the whole body is there
     const struct api_sink *sink; // or NULL: the body is collected
 };
 
@@ -69,8 +69,7 @@ void api_request_hold_body(struct api_request *req);
 void api_request_go_on(struct api_request *req);
 
 // A header of the request, or NULL. A query parameter, or NULL.
-const char *api_request_header(const struct api_request *req,
-                               const char *name);
+const char *api_request_header(const struct api_request *req, const char *name);
 const char *api_request_query(const struct api_request *req, const char *name);
 
 // A whole number min .. max from the query; fallback if it is absent. False if

@@ -27,8 +27,8 @@ static size_t stop_find(const json_t *stops, const char *text, size_t len)
 
     for (size_t i = 0; i < json_array_size(stops); i++) {
         const json_t *s = json_array_get(stops, i);
-        const char *at = find(text, first, json_string_value(s),
-                              json_string_length(s));
+        const char *at =
+            find(text, first, json_string_value(s), json_string_length(s));
 
         // Another may begin earlier though it ends later.
         if (!at)
@@ -105,22 +105,20 @@ static json_t *synapse_json(const struct sched_result *r)
                                         "backend", r->makers[i].backend));
     for (uint32_t i = 0; i < r->n_tokens; i++)
         json_array_append_new(tokens, json_integer(r->tokens[i]));
-    return json_pack("{s:b, s:o, s:o, s:{s:s, s:s}, s:o}", "confirmed", 1,
-                     "seed",
-                     greedy && !r->seed_given
-                         ? json_null()
-                         : json_integer((json_int_t)r->seed),
-                     "computed_by", makers, "checked_by", "name",
-                     r->checker.name, "backend", r->checker.backend, "tokens",
-                     tokens);
+    return json_pack(
+        "{s:b, s:o, s:o, s:{s:s, s:s}, s:o}", "confirmed", 1, "seed",
+        greedy && !r->seed_given ? json_null()
+                                 : json_integer((json_int_t)r->seed),
+        "computed_by", makers, "checked_by", "name", r->checker.name, "backend",
+        r->checker.backend, "tokens", tokens);
 }
 
 static json_t *body_json(const struct api_model *model, const char *id,
                          const struct sched_result *r, const struct text *text,
                          bool stopped)
 {
-    const char *finish = stopped || r->finish == SCHED_FINISH_STOP ? "stop"
-                                                                   : "length";
+    const char *finish =
+        stopped || r->finish == SCHED_FINISH_STOP ? "stop" : "length";
 
     return json_pack(
         "{s:s+, s:s, s:I, s:s, s:[{s:i, s:s%, s:s, s:n}], s:{s:I, s:I, s:I}, "

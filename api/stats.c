@@ -15,12 +15,11 @@ static json_t *volunteer_json(const struct sched_volunteer_stats *v)
     static const char *const doing[] = {"idle", "waiting", "computing",
                                         "checking"};
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:f, s:I, s:I}", "name",
-                     v->name, "backend", v->backend, "account", v->account,
-                     "state", doing[v->doing], "referee", v->referee,
-                     "tokens_per_s", v->tokens_per_s, "units",
-                     (json_int_t)v->units, "sequences",
-                     (json_int_t)v->sequences);
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:b, s:f, s:I, s:I}", "name", v->name, "backend",
+        v->backend, "account", v->account, "state", doing[v->doing], "referee",
+        v->referee, "tokens_per_s", v->tokens_per_s, "units",
+        (json_int_t)v->units, "sequences", (json_int_t)v->sequences);
 }
 
 static json_t *models_json(const struct api_models *models)
@@ -113,9 +112,9 @@ static void on_ranks(enum err err, const struct sched_rank *ranks, size_t n,
                       (json_int_t)r->disagreements, "backends",
                       list_json(r->backends), "online", r->online));
     }
-    api_reply_json(req, 200, json_pack("{s:s, s:I, s:o}", "object", "list",
-                                       "total", (json_int_t)total, "data",
-                                       data));
+    api_reply_json(req, 200,
+                   json_pack("{s:s, s:I, s:o}", "object", "list", "total",
+                             (json_int_t)total, "data", data));
 }
 
 void api_stats_ranks(struct api_request *req)
@@ -137,7 +136,8 @@ void api_stats_ranks(struct api_request *req)
 static void metric(FILE *out, const char *name, const char *type,
                    const char *help, double value)
 {
-    fprintf(out, "# HELP synapse_%s %s\n# TYPE synapse_%s %s\nsynapse_%s %.17g\n",
+    fprintf(out,
+            "# HELP synapse_%s %s\n# TYPE synapse_%s %s\nsynapse_%s %.17g\n",
             name, help, name, type, name, value);
 }
 
@@ -160,11 +160,9 @@ static void http_metrics(FILE *out, const struct api_http *http)
 
 static void grid_metrics(FILE *out, const struct sched_stats *s)
 {
-    metric(out, "volunteers", "gauge", "Volunteers online.",
-           (double)s->online);
+    metric(out, "volunteers", "gauge", "Volunteers online.", (double)s->online);
     metric(out, "referees", "gauge", "Referees online.", (double)s->referees);
-    metric(out, "lines_queued", "gauge", "Lines that wait.",
-           (double)s->queued);
+    metric(out, "lines_queued", "gauge", "Lines that wait.", (double)s->queued);
     metric(out, "lines_running", "gauge", "Lines under way.",
            (double)s->running);
     metric(out, "lines_checking", "gauge", "Lines being checked.",
@@ -234,7 +232,7 @@ static void on_ping(enum err err, void *ctx)
 
     api_reply_json(req, ok ? 200 : 503,
                    json_pack("{s:s, s:b}", "status",
-                             ok                     ? "ok"
+                             ok                      ? "ok"
                              : req->server->draining ? "draining"
                              : err                   ? "store_down"
                                                      : "starting",

@@ -35,7 +35,7 @@
 enum {
     WHY_MAX = 512,
     PEM_MAX = 1 << 20,
-    DRAIN_MS = 5000,      // for requests under way to end
+    DRAIN_MS = 5000, // for requests under way to end
     DRAIN_TICK_MS = 20,
 };
 
@@ -75,8 +75,7 @@ static void models_put(struct api_server *server)
         };
 
         memcpy(model.id, m->id, sizeof model.id);
-        memcpy(model.ends, m->manifest.arch.ends,
-               sizeof m->manifest.arch.ends);
+        memcpy(model.ends, m->manifest.arch.ends, sizeof m->manifest.arch.ends);
         if (sched_model_put(server->store, &model, on_model_put, server))
             api_log(API_LOG_WARN, "model_put", "model=%s error=later",
                     m->manifest.name);
@@ -315,8 +314,7 @@ static void url_of(const struct api_server *server, bool inner, char *out,
     bool six = strchr(host, ':') != NULL;
 
     if (inner && server->inner) {
-        snprintf(out, cap, "http://127.0.0.1:%u",
-                 api_http_port(server->inner));
+        snprintf(out, cap, "http://127.0.0.1:%u", api_http_port(server->inner));
         return;
     }
     if (strcmp(host, "0.0.0.0") == 0)
@@ -451,8 +449,8 @@ static struct event_base *base_make(void)
     struct event_base *base = NULL;
 
     // Held requests see their clients leave by this.
-    if (config && !event_config_require_features(config,
-                                                 EV_FEATURE_EARLY_CLOSE))
+    if (config &&
+        !event_config_require_features(config, EV_FEATURE_EARLY_CLOSE))
         base = event_base_new_with_config(config);
     if (config)
         event_config_free(config);

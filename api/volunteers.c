@@ -85,11 +85,11 @@ static json_t *models_json(const struct api_models *models)
                                   (json_int_t)f->n_bytes, "sha256", hash));
         }
         json_array_append_new(
-            list, json_pack("{s:s, s:s, s:I, s:I, s:o}", "id", m->id_hex,
-                            "name", m->manifest.name, "bytes",
-                            (json_int_t)m->n_bytes, "context",
-                            (json_int_t)m->manifest.arch.n_ctx, "shards",
-                            shards));
+            list,
+            json_pack("{s:s, s:s, s:I, s:I, s:o}", "id", m->id_hex, "name",
+                      m->manifest.name, "bytes", (json_int_t)m->n_bytes,
+                      "context", (json_int_t)m->manifest.arch.n_ctx, "shards",
+                      shards));
     }
     return list;
 }
@@ -103,13 +103,13 @@ static void on_joined(enum err err, void *ctx)
         api_reply_err(req, err);
         return;
     }
-    api_reply_json(
-        req, 201,
-        json_pack("{s:s, s:s, s:s, s:s, s:o, s:i, s:i}", "id", join->id,
-                  "token", join->token, "account_id", join->account, "name",
-                  join->name, "models", models_json(&req->server->models),
-                  "wait_ms", WAIT_MS, "progress_ms",
-                  (int)req->server->options.progress_ms));
+    api_reply_json(req, 201,
+                   json_pack("{s:s, s:s, s:s, s:s, s:o, s:i, s:i}", "id",
+                             join->id, "token", join->token, "account_id",
+                             join->account, "name", join->name, "models",
+                             models_json(&req->server->models), "wait_ms",
+                             WAIT_MS, "progress_ms",
+                             (int)req->server->options.progress_ms));
 }
 
 // Is this the operator? Without the header: not a referee, no mistake.
@@ -121,9 +121,10 @@ static void referee_check(struct api_request *req, struct api_fields *f,
     joiner->referee = api_fields_bool(f, "referee", false);
     if (joiner->referee &&
         (!key || !api_secret_equal(key, req->server->operator_key)))
-        api_fields_wrong(f, "referee", "only the operator's volunteers, who "
-                                       "send X-Synapse-Operator, may be "
-                                       "referees");
+        api_fields_wrong(f, "referee",
+                         "only the operator's volunteers, who "
+                         "send X-Synapse-Operator, may be "
+                         "referees");
 }
 
 static void joiner_read(struct api_request *req, struct api_fields *f,
@@ -133,8 +134,9 @@ static void joiner_read(struct api_request *req, struct api_fields *f,
     const char *text = api_fields_text(f, "account", true, 256, "");
 
     if (!f->wrong && !api_query_hex(text, account, sizeof account))
-        api_fields_wrong(f, "account", "account must be 64 hex digits: 32 "
-                                       "random bytes that you keep");
+        api_fields_wrong(f, "account",
+                         "account must be 64 hex digits: 32 "
+                         "random bytes that you keep");
     else if (!f->wrong)
         sha256(account, sizeof account, j->account);
     j->name = api_fields_text(f, "name", false, SCHED_NAME_MAX, "");
@@ -149,15 +151,16 @@ static void joiner_read(struct api_request *req, struct api_fields *f,
         (!*j->backend ||
          strspn(j->backend, "abcdefghijklmnopqrstuvwxyz0123456789-_.") !=
              strlen(j->backend)))
-        api_fields_wrong(f, "backend", "backend must be lower-case letters, "
-                                       "digits and dashes, such as wasm-simd");
+        api_fields_wrong(f, "backend",
+                         "backend must be lower-case letters, "
+                         "digits and dashes, such as wasm-simd");
     text = api_fields_text(f, "kernel_class", true, 32, "");
     if (!f->wrong && strcmp(text, "exact") != 0)
         api_fields_wrong(f, "kernel_class",
                          "kernel_class must be \"exact\": this server has no "
                          "work for others");
-    j->memory = (uint64_t)api_fields_int(f, "memory", true, 0,
-                                         INT64_C(1) << 52, 0);
+    j->memory =
+        (uint64_t)api_fields_int(f, "memory", true, 0, INT64_C(1) << 52, 0);
     j->threads = (uint32_t)api_fields_int(f, "threads", true, 1, 4096, 1);
     referee_check(req, f, j);
 }
@@ -229,10 +232,11 @@ void api_volunteer_progress(struct api_request *req)
     api_fields_init(&f, body);
     tokens = (uint32_t)api_fields_int(&f, "tokens", false, 0, 100000000, 0);
     list = api_fields_get(&f, "units");
-    if (!f.wrong && (!json_is_array(list) ||
-                     json_array_size(list) > SYN1_HELD_MAX))
-        api_fields_wrong(&f, "units", "units must be a list of at most %d unit "
-                                      "ids",
+    if (!f.wrong &&
+        (!json_is_array(list) || json_array_size(list) > SYN1_HELD_MAX))
+        api_fields_wrong(&f, "units",
+                         "units must be a list of at most %d unit "
+                         "ids",
                          SYN1_HELD_MAX);
     for (size_t i = 0; !f.wrong && i < json_array_size(list); i++, n++) {
         const char *id = json_string_value(json_array_get(list, i));

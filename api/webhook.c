@@ -49,8 +49,8 @@ static const char *parts_check(CURLU *u, const char *url, bool allow_private)
              !(allow_private && strcasecmp(scheme, "http") == 0))
         why = allow_private ? "must begin with https:// or http://"
                             : "must begin with https://";
-    else if (!allow_private && (host_is_private(host) ||
-                                strcasecmp(host, "localhost") == 0))
+    else if (!allow_private &&
+             (host_is_private(host) || strcasecmp(host, "localhost") == 0))
         why = "must not be an address in a private network";
     curl_free(scheme);
     curl_free(host);
@@ -86,9 +86,10 @@ static size_t key_decode(const char *secret, uint8_t key[API_WEBHOOK_KEY_MAX])
         return 0;
     secret += 6;
     len -= 6;
-    if (len == 0 || len % 4 || strspn(secret, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                              "abcdefghijklmnopqrstuvwxyz"
-                                              "0123456789+/=") != len)
+    if (len == 0 || len % 4 ||
+        strspn(secret, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                       "abcdefghijklmnopqrstuvwxyz"
+                       "0123456789+/=") != len)
         return 0;
     while (pad < 2 && secret[len - 1 - pad] == '=')
         pad++;

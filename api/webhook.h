@@ -27,14 +27,12 @@ const char *api_webhook_url_check(const char *url, bool allow_private);
 bool api_webhook_secret_ok(const char *secret);
 
 // A new secret of 32 bytes. ERR_IO: no randomness.
-MUST_USE enum err
-api_webhook_secret_make(char out[API_WEBHOOK_SECRET_MAX + 1]);
+MUST_USE enum err api_webhook_secret_make(char out[API_WEBHOOK_SECRET_MAX + 1]);
 
 // The header webhook-signature, "v1,<base64>", of a message with this id, unix
 // time and body. ERR_FORMAT: the secret is none.
-MUST_USE enum err
-api_webhook_sign(const char *secret, const char *id, int64_t unix_s,
-                 const char *body, size_t len,
-                 char out[API_WEBHOOK_SIGNATURE_MAX + 1]);
+MUST_USE enum err api_webhook_sign(const char *secret, const char *id,
+                                   int64_t unix_s, const char *body, size_t len,
+                                   char out[API_WEBHOOK_SIGNATURE_MAX + 1]);
 
 #endif
