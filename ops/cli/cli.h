@@ -22,7 +22,9 @@
     X(eval, "MODEL_DIR GOLDEN.json",                                    \
       "compare a model folder with the float model's recorded answers") \
     X(keys, "create|list|revoke [--name N] [--data DIR]",               \
-      "API keys of the server on this machine")
+      "API keys of the server on this machine")                         \
+    X(bench, "MODEL_DIR [--prompt N] [--new N] [--sequences N] ...",    \
+      "time a model on this machine")
 
 #define X(name, arguments, summary) int cli_##name(int argc, char **argv);
 CLI_VERBS(X)
