@@ -20,16 +20,14 @@ static const char help[] =
     "  --prompt N      tokens of the prompt (default: 480)\n"
     "  --new N         tokens to decode (default: 64)\n"
     "  --sequences N   sequences decoded together (default: 16)\n"
-    "  --threads N     (default: 1)\n"
     "  --isa NAME      " WHOLE_MODEL_ISAS "\n";
 
-enum { OPT_PROMPT = 1, OPT_NEW, OPT_SEQUENCES, OPT_THREADS, OPT_ISA, OPT_HELP };
+enum { OPT_PROMPT = 1, OPT_NEW, OPT_SEQUENCES, OPT_ISA, OPT_HELP };
 
 static const struct option longopts[] = {
     {"prompt", required_argument, NULL, OPT_PROMPT},
     {"new", required_argument, NULL, OPT_NEW},
     {"sequences", required_argument, NULL, OPT_SEQUENCES},
-    {"threads", required_argument, NULL, OPT_THREADS},
     {"isa", required_argument, NULL, OPT_ISA},
     {"help", no_argument, NULL, OPT_HELP},
     {0},
@@ -152,8 +150,8 @@ static int bench_print(struct bench *b, uint32_t n_prompt, uint32_t n_new,
 
 int cli_bench(int argc, char **argv)
 {
-    struct whole_model_options o = {.isa = ENGINE_ISA_BEST, .n_threads = 1};
-    uint64_t n_prompt = 480, n_new = 64, n_seqs = 16, n_threads = 1;
+    struct whole_model_options o = {.isa = ENGINE_ISA_BEST};
+    uint64_t n_prompt = 480, n_new = 64, n_seqs = 16;
     char why[WHY_LEN_MAX] = "";
     struct bench b = {0};
     int opt, status;
@@ -171,9 +169,6 @@ int cli_bench(int argc, char **argv)
         case OPT_SEQUENCES:
             good = cli_u64(optarg, 1, SYN1_SEQS_MAX, &n_seqs);
             break;
-        case OPT_THREADS:
-            good = cli_u64(optarg, 1, ENGINE_WORKERS_MAX, &n_threads);
-            break;
         case OPT_ISA:
             good = whole_model_isa(optarg, &o.isa);
             break;
@@ -189,7 +184,6 @@ int cli_bench(int argc, char **argv)
     if (argc - optind != 1)
         return cli_usage(argv[0], "MODEL_DIR is needed");
     o.dir = argv[optind];
-    o.n_threads = (uint32_t)n_threads;
     if (whole_model_open(&o, &b.m, why, sizeof why))
         return cli_fail(argv[0], "%s", why);
 
