@@ -3,11 +3,13 @@
 # volunteer/web, which builds the engine a second time with it.
 target_sources(engine PRIVATE dispatch.c)
 if(EMSCRIPTEN)
-  target_sources(engine PRIVATE matmul_simd.c)
+  target_sources(engine PRIVATE attention_simd.c matmul_simd.c norm_simd.c
+    quantise_simd.c)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(optimise $<$<NOT:$<CONFIG:Debug>>:-O3>)
-  target_sources(engine PRIVATE matmul_avx2.c matmul_vnni.c matmul_vnni512.c)
-  set_source_files_properties(matmul_avx2.c PROPERTIES
+  set(avx2 attention_avx2.c matmul_avx2.c norm_avx2.c quantise_avx2.c)
+  target_sources(engine PRIVATE ${avx2} matmul_vnni.c matmul_vnni512.c)
+  set_source_files_properties(${avx2} PROPERTIES
     COMPILE_OPTIONS "-mavx2;${optimise}")
   set_source_files_properties(matmul_vnni.c PROPERTIES
     COMPILE_OPTIONS "-mavx2;-mavxvnni;${optimise}")

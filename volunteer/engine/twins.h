@@ -14,4 +14,14 @@ matmul_fn matmul_simd;          // WASM SIMD
 matmul_fn matmul_relaxed;       // WASM relaxed SIMD, 32-bit dot products
 matmul_fn matmul_relaxed_pairs; // the same, 16-bit ones
 
+engine_scores_fn engine_scores_avx2;
+engine_mix_fn engine_mix_avx2;
+engine_quantise_fn engine_quantise_avx2;
+engine_norm_fn engine_norm_avx2;
+
+engine_scores_fn engine_scores_simd;
+engine_mix_fn engine_mix_simd;
+engine_quantise_fn engine_quantise_simd;
+engine_norm_fn engine_norm_simd;
+
 #endif
