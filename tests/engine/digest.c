@@ -173,8 +173,7 @@ enum err digest_run(const struct engine_options *options,
     return err;
 }
 
-void digest_text(const uint8_t digest[SHA256_LEN],
-                 char out[2 * SHA256_LEN + 1])
+void digest_text(const uint8_t digest[SHA256_LEN], char out[2 * SHA256_LEN + 1])
 {
     for (int i = 0; i < SHA256_LEN; i++) {
         out[2 * i] = "0123456789abcdef"[digest[i] >> 4];

@@ -99,8 +99,7 @@ void packed_release(struct packed *p)
 }
 
 struct engine *packed_engine(const struct packed *p, uint32_t first,
-                             uint32_t end,
-                             const struct engine_options *options)
+                             uint32_t end, const struct engine_options *options)
 {
     struct engine *engine;
     char why[WHY_LEN] = "";

@@ -175,8 +175,8 @@ static void exps_add(struct maker *m, const char *name, uint32_t n_rows,
     struct tensor *t;
 
     snprintf(full, sizeof full, "%s.e", name);
-    int32_t *exps = words_add(m, full,
-                              format_n_blocks(n_rows) * FORMAT_BLOCK, &t);
+    int32_t *exps =
+        words_add(m, full, format_n_blocks(n_rows) * FORMAT_BLOCK, &t);
     for (uint32_t i = 0; exps && i < n_rows; i++)
         exps[i] = e + (int32_t)(word(t, i) % 3) - 1 +
                   ((word(t, i) >> 8) % rare ? 0 : 7);
@@ -189,8 +189,8 @@ static void bias_add(struct maker *m, const char *name, uint32_t n_rows,
     struct tensor *t;
 
     snprintf(full, sizeof full, "%s.b", name);
-    int32_t *bias = words_add(m, full, format_n_blocks(n_rows) * FORMAT_BLOCK,
-                              &t);
+    int32_t *bias =
+        words_add(m, full, format_n_blocks(n_rows) * FORMAT_BLOCK, &t);
     for (uint32_t i = 0; bias && i < n_rows; i++)
         bias[i] = normal(t, i, deviation);
 }
@@ -223,15 +223,15 @@ static void tables_add(struct maker *m, bool last)
     int32_t *v = words_add(m, "exp2", FORMAT_EXP2_LEN, &t);
 
     for (int32_t i = 0; v && i < FORMAT_EXP2_LEN; i++)
-        v[i] = one - (int32_t)((int64_t)one * i * (3 * 4096 - i) /
-                               (4 * 4096 * 4096));
+        v[i] = one -
+               (int32_t)((int64_t)one * i * (3 * 4096 - i) / (4 * 4096 * 4096));
     v = words_add(m, "act", FORMAT_ACT_LEN, &t);
     for (int32_t i = 0; v && i < FORMAT_ACT_LEN; i++) {
         int32_t x = (i - 2048) * 512; // Q16, -16 .. 16
 
-        v[i] = x < -(2 << 16)  ? 0
-               : x < 2 << 16 ? (x + (2 << 16)) / 512 * (x / 512) / 2
-                             : x;
+        v[i] = x < -(2 << 16) ? 0
+               : x < 2 << 16  ? (x + (2 << 16)) / 512 * (x / 512) / 2
+                              : x;
     }
     if (m->config.family != ARCH_GPT2) {
         uint32_t dims[] = {FORMAT_ROPE_LOW, m->config.head_dim};
@@ -308,8 +308,8 @@ static void last_add(struct maker *m)
     norm_add(m, "norm");
     if (!c->tied_head || c->n_shards > 1)
         tiles_add(m, "head", c->n_vocab, c->d_model);
-    exps_add(m, "head", c->n_vocab,
-             -12 - (int32_t)engine_bits(c->d_model) / 2, UINT32_MAX);
+    exps_add(m, "head", c->n_vocab, -12 - (int32_t)engine_bits(c->d_model) / 2,
+             UINT32_MAX);
     bias_add(m, "head", c->n_vocab, 0);
 }
 

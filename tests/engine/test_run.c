@@ -20,10 +20,8 @@ static struct engine *engine_with(const struct engine_options *options)
 
 static struct units_seq rows_of(uint64_t id, uint32_t first, uint32_t n_rows)
 {
-    struct units_seq seq = {.in = {.id = id,
-                                   .first = first,
-                                   .kv_valid = first,
-                                   .n_rows = n_rows}};
+    struct units_seq seq = {
+        .in = {.id = id, .first = first, .kv_valid = first, .n_rows = n_rows}};
 
     units_tokens(seq.tokens, n_rows, model.config.n_vocab, (uint32_t)id);
     return seq;

@@ -130,8 +130,8 @@ static void others_do_not_matter(const struct synthetic *m,
             seqs[i].in.n_rows = 1 + (i * 17 + at) % 60;
             seqs[i].in.max_new = i % 5 * 3;
             seqs[i].in.sampling.inv_temp_q16 = i % 2 ? Q16 : 0;
-            units_tokens(seqs[i].tokens, seqs[i].in.n_rows,
-                         m->config.n_vocab, i);
+            units_tokens(seqs[i].tokens, seqs[i].in.n_rows, m->config.n_vocab,
+                         i);
         }
         seqs[at] = piece(m, 0, N_PROMPT);
         seqs[at].in.max_new = N_NEW;
@@ -160,8 +160,8 @@ static void given_equals_generated(const struct synthetic *m,
     CHECK_EQ(t.n, N_NEW);
     for (uint32_t i = 0; i < N_NEW; i++)
         CHECK_EQ(t.tokens[i], want->tokens[N_PROMPT + i]);
-    CHECK(memcmp(t.prints, want->prints[N_PROMPT], sizeof t.prints[0] * N_NEW) ==
-          0);
+    CHECK(memcmp(t.prints, want->prints[N_PROMPT],
+                 sizeof t.prints[0] * N_NEW) == 0);
     engine_free(e);
 }
 
