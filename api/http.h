@@ -21,6 +21,7 @@ struct api_http_config {
     const char *tls_key;
     uint32_t max_clients;
     uint64_t max_body; // for routes that name none
+    uint32_t read_ms;  // to send headers or a small body; large ones get more
     const struct api_route *routes;
     size_t n_routes;
     const struct api_route *fallback; // GET and HEAD of any other path

@@ -26,6 +26,12 @@ static const char usage[] =
     "  --log-bytes N        budget of the activation log (default 1 GiB)\n"
     "  --max-body N         bytes of one batch (default 100 MiB)\n"
     "  --max-clients N      connections at once (default 10000)\n"
+    "  --read-ms N          time to send a request (default 60000; large\n"
+    "                       bodies get more)\n"
+    "  --progress-ms N      volunteers that compute say so (default 2000)\n"
+    "  --grace-ms N         a volunteer whose page closed may come back for "
+    "so\n"
+    "                       long (default 3000)\n"
     "  --help               this text\n";
 
 enum {
@@ -45,6 +51,7 @@ enum {
     OPT_MAX_CLIENTS,
     OPT_PROGRESS_MS,
     OPT_GRACE_MS,
+    OPT_READ_MS,
     OPT_HELP,
 };
 
@@ -65,6 +72,7 @@ static const struct option long_options[] = {
     {"max-clients", required_argument, NULL, OPT_MAX_CLIENTS},
     {"progress-ms", required_argument, NULL, OPT_PROGRESS_MS},
     {"grace-ms", required_argument, NULL, OPT_GRACE_MS},
+    {"read-ms", required_argument, NULL, OPT_READ_MS},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -167,6 +175,11 @@ static bool apply(struct api_options *opt, int c, const char *arg)
             return false;
         opt->grace_ms = (uint32_t)n;
         return true;
+    case OPT_READ_MS:
+        if (!number(arg, 100, 3600000, &n))
+            return false;
+        opt->read_ms = (uint32_t)n;
+        return true;
     default:
         return false;
     }
@@ -212,6 +225,7 @@ int api_options_parse(struct api_options *opt, int argc, char **argv,
         .max_body = UINT64_C(100) << 20,
         .max_clients = 10000,
         .progress_ms = 2000,
+        .read_ms = 60000,
         .grace_ms = 3000,
     };
     *status = 2;

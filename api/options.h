@@ -29,6 +29,7 @@ struct api_options {
     uint64_t max_body;    // bytes of a batch
     uint32_t max_clients; // connections at once
     uint32_t progress_ms; // how often a computing volunteer says so
+    uint32_t read_ms;     // to send headers or a small body
     uint32_t grace_ms;    // from a closed presence to "gone"
 };
 

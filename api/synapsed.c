@@ -261,6 +261,7 @@ static bool listen_start(struct api_server *server)
         .port = opt->port,
         .max_clients = opt->max_clients,
         .max_body = opt->max_body,
+        .read_ms = opt->read_ms,
         .routes = api_routes,
         .n_routes = api_n_routes,
         .fallback = &api_route_page,

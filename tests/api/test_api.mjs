@@ -15,7 +15,7 @@ import { Grid, sleep, until } from '../grid/grid.mjs';
 let grid;
 
 before(async () => {
-  grid = await Grid.start({ args: ['--no-referee', '--max-body', '200000', '--grace-ms', '200'] });
+  grid = await Grid.start({ args: ['--no-referee', '--max-body', '200000', '--grace-ms', '200', '--read-ms', '1500'] });
 });
 
 after(async () => {
@@ -39,7 +39,7 @@ function post(route, body, headers = {}) {
   return call(route, {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
-    body: typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body),
+    body: typeof body === 'string' || body instanceof Uint8Array ? /** @type {BodyInit} */ (body) : JSON.stringify(body),
   });
 }
 
@@ -406,6 +406,27 @@ test('hundreds of idle and garbage connections do no harm', async () => {
   assert.equal((await call('/healthz')).status, 200);
   for (const socket of sockets) socket.destroy();
   await until(() => openFiles() <= opened + 1, `return to ${opened} descriptors`, 10_000);
+});
+
+test('clients that send too slowly are cut off, those that wait for us are not', async () => {
+  const slow = raw('GET / HTTP/1.1\r\n');
+  const body = raw('POST /v1/volunteers HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n');
+  const { id, token } = (await post('/v1/volunteers', joiner)).json;
+  const held = fetch(`${grid.url}/v1/volunteers/${id}/presence`, { headers: { authorization: `Bearer ${token}` } });
+  let ended = 0;
+  for (const { socket } of [slow, body]) socket.on('close', () => ended++);
+  const begun = Date.now();
+  while (ended < 2 && Date.now() - begun < 8000) {
+    slow.socket.write('X: y\r\n');
+    body.socket.write(' ');
+    await sleep(200);
+  }
+  assert.equal(ended, 2);
+  assert.ok(Date.now() - begun >= 1000);
+  const stream = (await held).body?.getReader();
+  await sleep(500);
+  assert.equal((await stream?.read())?.done, false);
+  await stream?.cancel();
 });
 
 test('no secret is in the log', async () => {
