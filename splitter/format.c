@@ -100,8 +100,8 @@ static bool ends_valid(const struct format_config *c)
 {
     if (c->n_ends > ARCH_ENDS_MAX)
         return false;
-    for (uint32_t i = 0; i < c->n_ends; i++)
-        if (c->ends[i] >= c->n_vocab)
+    for (uint32_t i = 0; i < ARCH_ENDS_MAX; i++)
+        if (i < c->n_ends ? c->ends[i] >= c->n_vocab : c->ends[i] != 0)
             return false;
     return true;
 }

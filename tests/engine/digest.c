@@ -27,9 +27,9 @@ static enum err script_run(struct script *s, unsigned mask)
     struct units_frame frame = {0};
     struct syn1_frame parsed;
     struct syn1_result_seq result;
-    const uint8_t *out;
+    const uint8_t *out = NULL;
     uint16_t n = 0;
-    size_t len;
+    size_t len = 0;
     enum err err = chosen ? ERR_OK : ERR_NOMEM;
 
     for (unsigned i = 0; i < N_SEQS && !err; i++)
