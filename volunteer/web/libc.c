@@ -26,8 +26,12 @@ int emscripten_resize_heap(size_t bytes)
            __builtin_wasm_memory_grow(0, want - pages) != SIZE_MAX;
 }
 
-// memcpy of 8 KiB and more: one instruction (bulk memory). The library's own
-// version, in a page, would call JavaScript.
+#if !defined(__wasm_bulk_memory__)
+#error "without bulk memory the next function would call itself"
+#endif
+
+// memcpy of 8 KiB and more: one instruction. The library's own version, in a
+// page, would call JavaScript.
 void *emscripten_memcpy_big(void *dest, const void *src, size_t n)
 {
     return __builtin_memcpy(dest, src, n);

@@ -1,0 +1,65 @@
+// @ts-check
+// The engine as WebAssembly: every kernel equals the reference, and the
+// committed digest comes out, with plain and with relaxed SIMD, in Node and in
+// Chromium. `cmake --build --preset wasm` makes the modules.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const BUILD = new URL("../../build/wasm/", import.meta.url);
+
+// enum engine_isa
+const KERNELS = { best: 0, ref: 1, simd: 5, relaxed: 6, pairs: 7 };
+const MODULES = {
+  "twins-simd.wasm": ["best", "ref", "simd"],
+  "twins-relaxed.wasm": ["best", "simd", "relaxed", "pairs"],
+};
+
+/**
+ * Run one check in a fresh instance: "" if all is well. Also run in the page,
+ * so it refers to nothing outside.
+ * @param {{base64: string, check: string, isa: number}} job
+ * @returns {Promise<string>}
+ */
+async function runCheck({ base64, check, isa }) {
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  const { instance } = await WebAssembly.instantiate(bytes, {});
+  const wasm = /** @type {any} */ (instance.exports);
+  wasm._initialize();
+  const ptr = wasm[check](isa) >>> 0;
+  if (ptr === 0) return "the module has no such kernels";
+  const rest = new Uint8Array(wasm.memory.buffer, ptr);
+  return new TextDecoder().decode(rest.slice(0, rest.indexOf(0)));
+}
+
+/** @type {import("playwright-core").Browser} */
+let browser;
+/** @type {import("playwright-core").Page} */
+let page;
+
+before(async () => {
+  const sandbox = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
+  browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: sandbox });
+  page = await browser.newPage();
+});
+after(() => browser?.close());
+
+for (const [file, names] of Object.entries(MODULES))
+  for (const name of names)
+    for (const check of ["twins", "digest"])
+      test(`${file} with ${name} kernels: ${check} equal in Node and Chromium`, async () => {
+        const bytes = await readFile(fileURLToPath(new URL(file, BUILD)));
+        const isa = /** @type {Record<string, number>} */ (KERNELS)[name];
+        const job = { base64: bytes.toString("base64"), check, isa };
+        assert.equal(await runCheck(job), "");
+        assert.equal(await page.evaluate(runCheck, job), "");
+      });
+
+test("a module without relaxed kernels says so", async () => {
+  const bytes = await readFile(fileURLToPath(new URL("twins-simd.wasm", BUILD)));
+  const job = { base64: bytes.toString("base64"), check: "twins", isa: KERNELS.relaxed };
+  assert.equal(await runCheck(job), "the module has no such kernels");
+});
