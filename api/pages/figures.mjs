@@ -2,15 +2,15 @@
 // figures.mjs - numbers, and small helpers of the pages that show them. Text
 // reaches a page only through textContent.
 
-const PLAIN = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+const PLAIN = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
+const SHORT = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 });
 
 /**
  * A count, whole up to 99,999 and short from there (1.23M).
  * @param {unknown} n
  */
 export function count(n) {
-  if (typeof n !== "number" || !Number.isFinite(n)) return "–";
+  if (typeof n !== 'number' || !Number.isFinite(n)) return '–';
   return n < 100000 ? PLAIN.format(n) : SHORT.format(n);
 }
 
@@ -19,13 +19,13 @@ export function count(n) {
  * @param {unknown} n
  */
 export function rate(n) {
-  if (typeof n !== "number" || !Number.isFinite(n)) return "–";
+  if (typeof n !== 'number' || !Number.isFinite(n)) return '–';
   return n > 0 && n < 10 ? n.toFixed(1) : count(n);
 }
 
 /** @param {unknown} n  bytes */
 export function megabytes(n) {
-  if (typeof n !== "number" || !Number.isFinite(n)) return "–";
+  if (typeof n !== 'number' || !Number.isFinite(n)) return '–';
   if (n < 100e3) return `${(n / 1e3).toFixed(n > 0 && n < 1e4 ? 1 : 0)} kB`;
   if (n < 100e6) return `${(n / 1e6).toFixed(1)} MB`;
   return n < 10e9 ? `${PLAIN.format(n / 1e6)} MB` : `${(n / 1e9).toFixed(1)} GB`;
@@ -34,13 +34,13 @@ export function megabytes(n) {
 /** What people call the engines. @param {unknown} backend */
 export function backendName(backend) {
   const names = /** @type {Record<string, string>} */ ({
-    "wasm-relaxed": "WebAssembly (relaxed SIMD)",
-    "wasm-simd": "WebAssembly (SIMD)",
-    webgpu: "WebGPU",
+    'wasm-relaxed': 'WebAssembly (relaxed SIMD)',
+    'wasm-simd': 'WebAssembly (SIMD)',
+    webgpu: 'WebGPU',
   });
-  if (typeof backend !== "string" || !backend) return "not known";
+  if (typeof backend !== 'string' || !backend) return 'not known';
   if (Object.hasOwn(names, backend)) return names[backend];
-  return backend.startsWith("native-") ? `native (${backend.slice(7)})` : backend;
+  return backend.startsWith('native-') ? `native (${backend.slice(7)})` : backend;
 }
 
 /**
@@ -75,7 +75,7 @@ export function make(tag, className, text) {
  * @returns {Promise<any>}
  */
 export async function getJson(url) {
-  const response = await fetch(url, { signal: AbortSignal.timeout(10000), headers: { accept: "application/json" } });
+  const response = await fetch(url, { signal: AbortSignal.timeout(10000), headers: { accept: 'application/json' } });
   if (!response.ok) throw new Error(`the server answered ${response.status}`);
   return response.json();
 }
@@ -90,7 +90,7 @@ export async function getJson(url) {
 export async function repeat(work, ms, onTrouble) {
   let wait = ms;
   for (;;) {
-    if (document.visibilityState === "visible") {
+    if (document.visibilityState === 'visible') {
       try {
         await work();
         onTrouble(null);

@@ -3,16 +3,16 @@
 // context, stops, comes back, and leaves.
 // @ts-check
 
-import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
-import test, { after, before } from "node:test";
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import test, { after, before } from 'node:test';
 
-import { chromium } from "playwright-core";
+import { chromium } from 'playwright-core';
 
-import { CHROMIUM_ARGS, launchChromium } from "../../ops/lib/browsers.mjs";
-import { Grid, answerOf, kill, runLocal, until } from "../grid/grid.mjs";
+import { CHROMIUM_ARGS, launchChromium } from '../../ops/lib/browsers.mjs';
+import { Grid, answerOf, kill, runLocal, until } from '../grid/grid.mjs';
 
 /**
  * @typedef {import("playwright-core").Page} Page
@@ -20,7 +20,7 @@ import { Grid, answerOf, kill, runLocal, until } from "../grid/grid.mjs";
  */
 
 const LIMIT_MS = 30000;
-const INSECURE_HOST = "grid.test";
+const INSECURE_HOST = 'grid.test';
 // What Chromium says of a killed server, and of headers without https.
 const EXPECTED = /ERR_|Failed to load resource|Cross-Origin-Opener-Policy header has been ignored/;
 
@@ -33,7 +33,7 @@ const complaints = [];
 
 before(async () => {
   grid = await Grid.start();
-  browser = await launchChromium(["--no-proxy-server", `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`]);
+  browser = await launchChromium(['--no-proxy-server', `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`]);
 });
 
 after(async () => {
@@ -43,9 +43,9 @@ after(async () => {
 
 /** @param {Page} page */
 function watch(page) {
-  page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("console", (m) => {
-    if (m.type() === "error" && !EXPECTED.test(m.text())) complaints.push(m.text());
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('console', (m) => {
+    if (m.type() === 'error' && !EXPECTED.test(m.text())) complaints.push(m.text());
   });
   return page;
 }
@@ -68,8 +68,8 @@ async function openPage(query, { base = grid.url } = {}) {
  */
 function reached(page, states) {
   return until(async () => {
-    const state = await page.evaluate(() => document.documentElement.dataset.state ?? "");
-    if (state === "failed" && !states.test(state)) throw new Error(`the page failed: ${await page.textContent("#detail")}`);
+    const state = await page.evaluate(() => document.documentElement.dataset.state ?? '');
+    if (state === 'failed' && !states.test(state)) throw new Error(`the page failed: ${await page.textContent('#detail')}`);
     return states.test(state) && state;
   }, `page that is ${states}`, LIMIT_MS);
 }
@@ -79,19 +79,19 @@ function reached(page, states) {
  * @param {string} id
  */
 async function figure(page, id) {
-  return Number(((await page.textContent(`#${id}`)) ?? "").replaceAll(",", ""));
+  return Number(((await page.textContent(`#${id}`)) ?? '').replaceAll(',', ''));
 }
 
 /** @param {number} n */
 function online(n) {
-  return until(async () => (await grid.ask("/v1/stats")).online === n, `grid with ${n} volunteers`, LIMIT_MS);
+  return until(async () => (await grid.ask('/v1/stats')).online === n, `grid with ${n} volunteers`, LIMIT_MS);
 }
 
 /** @param {string} tag */
 function requests(tag) {
   return [
-    { custom_id: `${tag}-greedy`, prompt: "Once upon a time there was a king", max_tokens: 24, temperature: 0 },
-    { custom_id: `${tag}-sampled`, prompt: "The wolf said", max_tokens: 24, temperature: 0.9, top_p: 0.95, seed: 11 },
+    { custom_id: `${tag}-greedy`, prompt: 'Once upon a time there was a king', max_tokens: 24, temperature: 0 },
+    { custom_id: `${tag}-sampled`, prompt: 'The wolf said', max_tokens: 24, temperature: 0.9, top_p: 0.95, seed: 11 },
   ];
 }
 
@@ -118,65 +118,65 @@ function computers(lines) {
 }
 
 test("two browsers compute and check each other's lines", async () => {
-  const pages = [await openPage("?autostart=1&intensity=100&name=anna"), await openPage("?autostart=1&intensity=100&name=ben")];
+  const pages = [await openPage('?autostart=1&intensity=100&name=anna'), await openPage('?autostart=1&intensity=100&name=ben')];
   await Promise.all(pages.map((page) => reached(page, /waiting/)));
-  const lines = await computed("pair");
+  const lines = await computed('pair');
   for (const name of computers(lines)) assert.match(name, /^(anna|ben)$/);
   for (const line of lines) assert.match(line.response.body.synapse.checked_by.name, /^(anna|ben)$/);
-  await until(async () => (await figure(pages[0], "tokens")) + (await figure(pages[1], "tokens")) >= 96, "counts", LIMIT_MS);
+  await until(async () => (await figure(pages[0], 'tokens')) + (await figure(pages[1], 'tokens')) >= 96, 'counts', LIMIT_MS);
   await Promise.all(pages.map((page) => page.context().close()));
   await online(0);
 });
 
-test("nothing is downloaded before the button is pressed, which says how much", async () => {
-  const page = await openPage("");
+test('nothing is downloaded before the button is pressed, which says how much', async () => {
+  const page = await openPage('');
   /** @type {string[]} */
   const shards = [];
-  page.on("request", (r) => void (r.url().includes("/shards/") && shards.push(r.url())));
-  await page.waitForFunction(() => /** @type {any} */ (document.getElementById("toggle")).disabled === false);
-  assert.equal(await page.textContent("#toggle"), "Start and download 6.6 MB");
-  assert.equal(await page.textContent("#state"), "Stopped");
+  page.on('request', (r) => void (r.url().includes('/shards/') && shards.push(r.url())));
+  await page.waitForFunction(() => /** @type {any} */ (document.getElementById('toggle')).disabled === false);
+  assert.equal(await page.textContent('#toggle'), 'Start and download 6.6 MB');
+  assert.equal(await page.textContent('#state'), 'Stopped');
   assert.equal(shards.length, 0);
-  await page.click("#toggle");
+  await page.click('#toggle');
   await reached(page, /waiting/);
   await page.reload();
-  await page.getByText("is on this device already").waitFor();
-  assert.equal(await page.textContent("#toggle"), "Start");
+  await page.getByText('is on this device already').waitFor();
+  assert.equal(await page.textContent('#toggle'), 'Start');
   await page.context().close();
 });
 
-test("stopping ends the volunteer at once, and starting brings it back", async () => {
-  const page = await openPage("?autostart=1&intensity=100&name=stopper");
+test('stopping ends the volunteer at once, and starting brings it back', async () => {
+  const page = await openPage('?autostart=1&intensity=100&name=stopper');
   await reached(page, /waiting/);
   await online(1);
-  await page.click("#toggle");
+  await page.click('#toggle');
   await reached(page, /stopped/);
   await online(0);
-  assert.equal(await page.textContent("#detail"), "This device computes nothing.");
-  await page.click("#toggle");
+  assert.equal(await page.textContent('#detail'), 'This device computes nothing.');
+  await page.click('#toggle');
   await reached(page, /waiting/);
   await online(1);
   await page.context().close();
   await online(0);
 });
 
-test("a page that may use too little says what the model takes", async () => {
-  const page = await openPage("");
-  await page.waitForFunction(() => /** @type {any} */ (document.getElementById("toggle")).disabled === false);
-  await page.fill("input[name=maxMb]", "1");
-  await page.locator("input[name=maxMb]").blur();
-  assert.equal(await page.inputValue("input[name=maxMb]"), "16", "the least that may be allowed");
-  await page.fill("input[name=name]", "<b>bold</b>");
-  await page.locator("input[name=name]").blur();
+test('a page that may use too little says what the model takes', async () => {
+  const page = await openPage('');
+  await page.waitForFunction(() => /** @type {any} */ (document.getElementById('toggle')).disabled === false);
+  await page.fill('input[name=maxMb]', '1');
+  await page.locator('input[name=maxMb]').blur();
+  assert.equal(await page.inputValue('input[name=maxMb]'), '16', 'the least that may be allowed');
+  await page.fill('input[name=name]', '<b>bold</b>');
+  await page.locator('input[name=name]').blur();
   await page.reload();
-  assert.equal(await page.inputValue("input[name=name]"), "<b>bold</b>", "settings last");
+  assert.equal(await page.inputValue('input[name=name]'), '<b>bold</b>', 'settings last');
   await page.context().close();
 });
 
-test("after a browser restart with the shard route off the page still computes", async () => {
-  const profile = mkdtempSync(path.join(tmpdir(), "synapse-profile-"));
+test('after a browser restart with the shard route off the page still computes', async () => {
+  const profile = mkdtempSync(path.join(tmpdir(), 'synapse-profile-'));
   const options = {
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: [...CHROMIUM_ARGS, "--no-proxy-server"],
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: [...CHROMIUM_ARGS, '--no-proxy-server'],
   };
   const url = `${grid.url}/contribute?autostart=1&intensity=100&name=keeper`;
   try {
@@ -189,12 +189,12 @@ test("after a browser restart with the shard route off the page still computes",
     await first.close();
 
     const second = await chromium.launchPersistentContext(profile, options);
-    await second.route("**/shards/**", (route) => route.abort());
+    await second.route('**/shards/**', (route) => route.abort());
     const again = watch(await second.newPage());
     await again.goto(url);
     await reached(again, /waiting/);
-    const lines = await computed("cache");
-    assert.deepEqual([...computers(lines)], ["keeper"]);
+    const lines = await computed('cache');
+    assert.deepEqual([...computers(lines)], ['keeper']);
     await second.close();
   } finally {
     rmSync(profile, { recursive: true, force: true });
@@ -202,20 +202,41 @@ test("after a browser restart with the shard route off the page still computes",
   await online(0);
 });
 
-test("without a secure context the page says what is missing, and computes", async () => {
-  const base = grid.url.replace("127.0.0.1", INSECURE_HOST);
-  const page = await openPage("?autostart=1&intensity=100&name=plain", { base });
-  assert.equal(await page.evaluate(() => isSecureContext), false);
+test('a download that was broken off goes on where it stopped', async () => {
+  const [model] = (await grid.ask('/v1/models')).data;
+  const [shard] = (await grid.ask(`/v1/models/${model.synapse.model_id}/manifest.json`)).shards;
+  const page = await openPage('');
+  const url = `/v1/models/${model.synapse.model_id}/shards/${shard.file}`;
+  await page.evaluate(async ({ url, name }) => {
+    const start = await (await fetch(url, { headers: { range: 'bytes=0-1999999' } })).blob();
+    const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle('synapse-shards', { create: true });
+    const file = await (await folder.getFileHandle(name, { create: true })).createWritable();
+    await file.write(start);
+    await file.close();
+  }, { url, name: `${shard.sha256}.part` });
+  const asked = page.context().waitForEvent('request', (r) => r.url().endsWith(url));
+  await page.goto(`${grid.url}/contribute?autostart=1`);
+  assert.equal((await asked).headers().range, 'bytes=2000000-');
   await reached(page, /waiting/);
-  assert.match((await page.textContent("#features")) ?? "", /not secure \(https\)/);
-  const lines = await computed("insecure");
-  assert.deepEqual([...computers(lines)], ["plain"]);
+  assert.match((await page.textContent('#down')) ?? '', /^4\.6 MB$/);
   await page.context().close();
   await online(0);
 });
 
-test("a second tab of the same browser stands by and takes over", async () => {
-  const first = await openPage("?autostart=1&intensity=100&name=tabs");
+test('without a secure context the page says what is missing, and computes', async () => {
+  const base = grid.url.replace('127.0.0.1', INSECURE_HOST);
+  const page = await openPage('?autostart=1&intensity=100&name=plain', { base });
+  assert.equal(await page.evaluate(() => isSecureContext), false);
+  await reached(page, /waiting/);
+  assert.match((await page.textContent('#features')) ?? '', /not secure \(https\)/);
+  const lines = await computed('insecure');
+  assert.deepEqual([...computers(lines)], ['plain']);
+  await page.context().close();
+  await online(0);
+});
+
+test('a second tab of the same browser stands by and takes over', async () => {
+  const first = await openPage('?autostart=1&intensity=100&name=tabs');
   await reached(first, /waiting/);
   const second = watch(await first.context().newPage());
   await second.goto(`${grid.url}/contribute?autostart=1&intensity=100&name=tabs`);
@@ -227,51 +248,51 @@ test("a second tab of the same browser stands by and takes over", async () => {
   await online(0);
 });
 
-test("the page comes back by itself after the server was killed", async () => {
-  const page = await openPage("?autostart=1&intensity=100&name=patient");
+test('the page comes back by itself after the server was killed', async () => {
+  const page = await openPage('?autostart=1&intensity=100&name=patient');
   await reached(page, /waiting/);
-  kill(grid.server?.pid, "SIGKILL");
+  kill(grid.server?.pid, 'SIGKILL');
   await reached(page, /retrying/);
-  assert.match((await page.textContent("#detail")) ?? "", /Trying again in \d+ s/);
+  assert.match((await page.textContent('#detail')) ?? '', /Trying again in \d+ s/);
   await grid.startServer();
-  await computed("killed");
+  await computed('killed');
   await page.context().close();
   await online(0);
 });
 
-test("names that people typed stay text on every page", async () => {
-  const name = "<img src=x onerror=alert(1)>";
+test('names that people typed stay text on every page', async () => {
+  const name = '<img src=x onerror=alert(1)>';
   const page = await openPage(`?autostart=1&intensity=100&name=${encodeURIComponent(name)}`);
   await reached(page, /waiting/);
-  await computed("names");
+  await computed('names');
   const other = watch(await page.context().newPage());
   await other.goto(grid.url);
   await other.getByText(name).first().waitFor();
   await other.goto(`${grid.url}/leaderboard`);
   await other.getByText(name).first().waitFor();
-  assert.equal(await other.locator("table img").count(), 0);
-  await other.getByText("you", { exact: true }).waitFor(); // its own row is marked
+  assert.equal(await other.locator('table img').count(), 0);
+  await other.getByText('you', { exact: true }).waitFor(); // its own row is marked
   await page.context().close();
   await online(0);
 });
 
-test("no page is wider than a phone, and each says so in a title and a heading", async () => {
-  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
+test('no page is wider than a phone, and each says so in a title and a heading', async () => {
+  for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
     const context = await browser.newContext({ viewport: { width: 360, height: 740 }, colorScheme });
     const page = watch(await context.newPage());
-    for (const route of ["/", "/contribute", "/leaderboard"]) {
-      await page.goto(grid.url + route, { waitUntil: "networkidle" });
+    for (const route of ['/', '/contribute', '/leaderboard']) {
+      await page.goto(grid.url + route, { waitUntil: 'networkidle' });
       assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 360, route);
-      assert.equal(await page.locator("h1").count(), 1, route);
+      assert.equal(await page.locator('h1').count(), 1, route);
       assert.match(await page.title(), /Synapse/);
-      const unnamed = await page.locator("button, a, input").evaluateAll((all) =>
-        all.filter((e) => !(e.textContent?.trim() || e.getAttribute("aria-label") || e.closest("label"))).length);
+      const unnamed = await page.locator('button, a, input').evaluateAll((all) =>
+        all.filter((e) => !(e.textContent?.trim() || e.getAttribute('aria-label') || e.closest('label'))).length);
       assert.equal(unnamed, 0, `${route}: everything that can be pressed has a name`);
     }
     await context.close();
   }
 });
 
-test("no page broke its security policy or threw", () => {
+test('no page broke its security policy or threw', () => {
   assert.deepEqual(complaints, []);
 });

@@ -2,18 +2,18 @@
 // lies and fails: only bytes with the promised SHA-256 are ever kept.
 // @ts-check
 
-import assert from "node:assert/strict";
-import { createHash, randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { createServer } from "node:http";
-import test from "node:test";
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import test from 'node:test';
 
-import { Backoff, HttpError } from "../../volunteer/web/http.mjs";
-import { ShardError, fetchShard } from "../../volunteer/web/shard_fetch.mjs";
-import { MemoryStore } from "../../volunteer/web/shard_store.mjs";
+import { Backoff, HttpError } from '../../volunteer/web/http.mjs';
+import { ShardError, fetchShard } from '../../volunteer/web/shard_fetch.mjs';
+import { MemoryStore } from '../../volunteer/web/shard_store.mjs';
 
 const data = randomBytes(300000);
-const sha256 = createHash("sha256").update(data).digest("hex");
+const sha256 = createHash('sha256').update(data).digest('hex');
 
 /**
  * @typedef {import("node:http").IncomingMessage} Request
@@ -32,14 +32,14 @@ async function download(answer, { signal = new AbortController().signal, store =
     ranges.push(request.headers.range);
     answer(request, response, ranges.length);
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
   const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
   const seen = { down: 0, have: 0 };
   const hooks = {
     newHasher: () => {
-      const hash = createHash("sha256");
-      return { update: (/** @type {Uint8Array} */ b) => void hash.update(b), hex: () => hash.digest("hex") };
+      const hash = createHash('sha256');
+      return { update: (/** @type {Uint8Array} */ b) => void hash.update(b), hex: () => hash.digest('hex') };
     },
     onBytes: (/** @type {number} */ n) => { seen.down += n; },
     onHave: (/** @type {number} */ n) => { seen.have = n; },
@@ -57,7 +57,7 @@ async function download(answer, { signal = new AbortController().signal, store =
 
 /** @param {Response} response */
 function whole(response) {
-  response.writeHead(200, { "content-length": data.length }).end(data);
+  response.writeHead(200, { 'content-length': data.length }).end(data);
 }
 
 /**
@@ -65,42 +65,42 @@ function whole(response) {
  * @param {Response} response
  */
 function rest(request, response) {
-  const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
+  const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
   response.writeHead(206, {
-    "content-range": `bytes ${from}-${data.length - 1}/${data.length}`, "content-length": data.length - from,
+    'content-range': `bytes ${from}-${data.length - 1}/${data.length}`, 'content-length': data.length - from,
   });
   response.end(data.subarray(from));
 }
 
 /** @param {Response} response */
 function broken(response) {
-  response.writeHead(200, { "content-length": data.length });
+  response.writeHead(200, { 'content-length': data.length });
   response.write(data.subarray(0, 100000), () => setTimeout(() => response.destroy(), 30));
 }
 
-test("a download is verified, kept and then not fetched again", async () => {
+test('a download is verified, kept and then not fetched again', async () => {
   const { bytes, seen, store } = await download((_, response) => whole(response));
   assert.ok(bytes.equals(data));
   assert.deepEqual(seen, { down: data.length, have: data.length });
-  const again = await download(() => assert.fail("the network was used"), { store });
+  const again = await download(() => assert.fail('the network was used'), { store });
   assert.ok(again.bytes.equals(data));
 });
 
-test("a broken download goes on where it stopped", async () => {
+test('a broken download goes on where it stopped', async () => {
   const { bytes, ranges, seen } = await download((request, response, n) =>
     n === 1 ? broken(response) : rest(request, response));
   assert.ok(bytes.equals(data));
-  assert.deepEqual(ranges, [undefined, "bytes=100000-"]);
+  assert.deepEqual(ranges, [undefined, 'bytes=100000-']);
   assert.equal(seen.down, data.length);
 });
 
-test("a server that ignores ranges sends it all again", async () => {
+test('a server that ignores ranges sends it all again', async () => {
   const { bytes, ranges } = await download((_, response, n) => (n === 1 ? broken(response) : whole(response)));
   assert.ok(bytes.equals(data));
   assert.equal(ranges.length, 2);
 });
 
-test("wrong bytes are dropped and fetched once more", async () => {
+test('wrong bytes are dropped and fetched once more', async () => {
   const { bytes } = await download((_, response, n) => {
     if (n > 1) return whole(response);
     response.writeHead(200).end(Buffer.alloc(data.length));
@@ -108,7 +108,7 @@ test("wrong bytes are dropped and fetched once more", async () => {
   assert.ok(bytes.equals(data));
 });
 
-test("a server that keeps lying is refused and nothing is kept", async () => {
+test('a server that keeps lying is refused and nothing is kept', async () => {
   const store = new MemoryStore();
   const lies = (/** @type {any} */ _, /** @type {Response} */ response) =>
     void response.writeHead(200).end(Buffer.alloc(data.length));
@@ -116,27 +116,27 @@ test("a server that keeps lying is refused and nothing is kept", async () => {
   assert.deepEqual(await store.list(), []);
 });
 
-test("more bytes than promised are refused", async () => {
+test('more bytes than promised are refused', async () => {
   const more = (/** @type {any} */ _, /** @type {Response} */ response) =>
-    void response.writeHead(200).end(Buffer.concat([data, Buffer.from("x")]));
+    void response.writeHead(200).end(Buffer.concat([data, Buffer.from('x')]));
   await assert.rejects(download(more), /more bytes than it promised/);
 });
 
-test("errors of the server are tried again, refusals are not", async () => {
+test('errors of the server are tried again, refusals are not', async () => {
   const { ranges } = await download((_, response, n) => (n < 3 ? void response.writeHead(503).end() : whole(response)));
   assert.equal(ranges.length, 3);
   await assert.rejects(download((_, response) => void response.writeHead(404).end()), HttpError);
 });
 
-test("a download that does not get on gives up", async () => {
+test('a download that does not get on gives up', async () => {
   await assert.rejects(download((_, response) => void response.destroy()), /does not get on/);
 });
 
-test("stopping ends a download in the middle", async () => {
+test('stopping ends a download in the middle', async () => {
   const control = new AbortController();
   const slow = (/** @type {any} */ _, /** @type {Response} */ response) => {
-    response.writeHead(200, { "content-length": data.length });
-    response.write(data.subarray(0, 1000), () => setTimeout(() => control.abort(new Error("stopped")), 20));
+    response.writeHead(200, { 'content-length': data.length });
+    response.write(data.subarray(0, 1000), () => setTimeout(() => control.abort(new Error('stopped')), 20));
   };
   await assert.rejects(download(slow, { signal: control.signal }), /stopped/);
 });

@@ -1,25 +1,25 @@
 // test_syn1.mjs - the page's SYN1 against frames of the C codec.
 // @ts-check
 
-import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import test from "node:test";
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import test from 'node:test';
 
-import { crc32c } from "../../volunteer/web/crc32c.mjs";
+import { crc32c } from '../../volunteer/web/crc32c.mjs';
 import {
   HEADER_LEN, Outcome, Reason, Syn1Error, encodeCall, fromHex, parseAnswer, resultInfo, toHex, unitInfo,
-} from "../../volunteer/web/syn1.mjs";
+} from '../../volunteer/web/syn1.mjs';
 
-const program = `${process.env.SYNAPSE_BUILD ?? "build/dev"}/tests/web/syn1_frames`;
+const program = `${process.env.SYNAPSE_BUILD ?? 'build/dev'}/tests/web/syn1_frames`;
 /** @type {Record<string, Uint8Array>} */
 const frames = Object.fromEntries(
-  execFileSync(program, { encoding: "utf8" }).trim().split("\n").map((line) => {
-    const [name, hex] = line.split(" ");
+  execFileSync(program, { encoding: 'utf8' }).trim().split("\n").map((line) => {
+    const [name, hex] = line.split(' ');
     return [name, fromHex(hex)];
   }),
 );
-const MODEL = "a1".repeat(16);
-const UNIT = "c0c1c2c3c4c5c6c7c8c9cacbcccdcecf";
+const MODEL = 'a1'.repeat(16);
+const UNIT = 'c0c1c2c3c4c5c6c7c8c9cacbcccdcecf';
 
 /**
  * A copy with some bytes changed and a checksum that is right again.
@@ -35,18 +35,18 @@ function patched(frame, at, bytes) {
 }
 
 test("CRC-32C of the standard's digits", () => {
-  assert.equal(crc32c(new TextEncoder().encode("123456789")), 0xe3069283);
+  assert.equal(crc32c(new TextEncoder().encode('123456789')), 0xe3069283);
 });
 
-test("a call is byte for byte that of the C codec", () => {
+test('a call is byte for byte that of the C codec', () => {
   const call = encodeCall({
-    number: 77, held: ["11".repeat(16), "22".repeat(16)], models: [{ model: MODEL, first: 0, end: 2 }],
+    number: 77, held: ['11'.repeat(16), '22'.repeat(16)], models: [{ model: MODEL, first: 0, end: 2 }],
     slots: 9, memory: 5000000000, prefill: 480, decode: 31, waitMs: 25000, result: frames.result,
   });
   assert.equal(toHex(call), toHex(frames.call));
 });
 
-test("an answer with work gives its unit", () => {
+test('an answer with work gives its unit', () => {
   const answer = parseAnswer(frames.work);
   assert.equal(answer.reason, Reason.WORK);
   assert.equal(answer.outcome, Outcome.ACCEPTED);
@@ -55,7 +55,7 @@ test("an answer with work gives its unit", () => {
   assert.deepEqual(answer.unit && toHex(answer.unit), toHex(frames.unit));
 });
 
-test("an answer without work says why and about which model", () => {
+test('an answer without work says why and about which model', () => {
   const answer = parseAnswer(frames.none);
   assert.equal(answer.reason, Reason.NOT_CACHED);
   assert.equal(answer.header.model, MODEL);
@@ -63,17 +63,17 @@ test("an answer without work says why and about which model", () => {
   assert.equal(answer.unit, null);
 });
 
-test("a unit tells what it asks for", () => {
+test('a unit tells what it asks for', () => {
   assert.deepEqual(unitInfo(frames.unit), { id: UNIT, model: MODEL, sequences: 2, rows: 4, maxNew: 27, check: false });
   assert.deepEqual(unitInfo(frames.check), { id: UNIT, model: MODEL, sequences: 2, rows: 4, maxNew: 0, check: true });
 });
 
-test("a result tells tokens, time and what did not go well", () => {
+test('a result tells tokens, time and what did not go well', () => {
   assert.deepEqual(resultInfo(frames.result), { id: UNIT, tokens: 4, micros: 1234567, notOk: 1 });
 });
 
-test("every prefix and every wrong byte of an answer is refused", () => {
-  for (const name of ["work", "none"]) {
+test('every prefix and every wrong byte of an answer is refused', () => {
+  for (const name of ['work', 'none']) {
     const frame = frames[name];
     for (let len = 0; len < frame.length; len++)
       assert.throws(() => parseAnswer(frame.slice(0, len)), Syn1Error, `${name} of ${len} bytes`);
@@ -86,12 +86,12 @@ test("every prefix and every wrong byte of an answer is refused", () => {
   assert.throws(() => parseAnswer(new Uint8Array([...frames.none, 0])), Syn1Error);
 });
 
-test("fields out of range are refused even with a right checksum", () => {
+test('fields out of range are refused even with a right checksum', () => {
   const wrong = [
-    ["magic", 0, [0]], ["version", 4, [2]], ["kind", 5, [1]], ["unknown flag", 6, [8]], ["flags of a unit", 6, [1]],
-    ["sequences", 28, [1]], ["dim", 52, [1]], ["reason past the last", HEADER_LEN, [9, 0]],
-    ["work without a unit", HEADER_LEN, [0, 0]], ["outcome", HEADER_LEN + 2, [3]],
-    ["zero that is not", HEADER_LEN + 3, [1]], ["unit length", HEADER_LEN + 8, [1]],
+    ['magic', 0, [0]], ['version', 4, [2]], ['kind', 5, [1]], ['unknown flag', 6, [8]], ['flags of a unit', 6, [1]],
+    ['sequences', 28, [1]], ['dim', 52, [1]], ['reason past the last', HEADER_LEN, [9, 0]],
+    ['work without a unit', HEADER_LEN, [0, 0]], ['outcome', HEADER_LEN + 2, [3]],
+    ['zero that is not', HEADER_LEN + 3, [1]], ['unit length', HEADER_LEN + 8, [1]],
   ];
   for (const [name, at, bytes] of wrong) {
     const frame = patched(frames.none, /** @type {number} */ (at), /** @type {number[]} */ (bytes));
@@ -99,7 +99,7 @@ test("fields out of range are refused even with a right checksum", () => {
   }
 });
 
-test("units and results whose lengths do not add up are refused", () => {
+test('units and results whose lengths do not add up are refused', () => {
   for (const at of [16, 66, 68]) // n_rows, n_bias, n_stop of the first sequence
     assert.throws(() => unitInfo(patched(frames.unit, HEADER_LEN + at, [9])), Syn1Error);
   for (const at of [16, 20, 24]) // n_rows, n_tokens, n_prints
@@ -107,10 +107,10 @@ test("units and results whose lengths do not add up are refused", () => {
   assert.throws(() => unitInfo(frames.result), Syn1Error);
 });
 
-test("a call that the format cannot hold is refused", () => {
+test('a call that the format cannot hold is refused', () => {
   const call = { number: 1, held: [], models: [], slots: 0, memory: 0, prefill: 0, decode: 0, waitMs: 0, result: null };
-  assert.throws(() => encodeCall({ ...call, held: Array(9).fill("00".repeat(16)) }), Syn1Error);
-  assert.throws(() => encodeCall({ ...call, held: ["00"] }), Syn1Error);
-  assert.throws(() => encodeCall({ ...call, held: ["zz".repeat(16)] }), Syn1Error);
+  assert.throws(() => encodeCall({ ...call, held: Array(9).fill('00'.repeat(16)) }), Syn1Error);
+  assert.throws(() => encodeCall({ ...call, held: ['00'] }), Syn1Error);
+  assert.throws(() => encodeCall({ ...call, held: ['zz'.repeat(16)] }), Syn1Error);
   assert.throws(() => encodeCall({ ...call, waitMs: 25001 }), Syn1Error);
 });

@@ -2,10 +2,10 @@
 // contribute.mjs - the contribute page: shows what the volunteer's worker does,
 // and lets the person decide. Computes and fetches nothing of the work itself.
 
-import { count, element, getJson, megabytes, rate, repeat } from "./figures.mjs";
-import { dispatch } from "./messages.mjs";
-import { cleanSettings, loadAccount, loadSettings, saveAccountId, saveSettings, withQuery } from "./settings.mjs";
-import { featureWords, offerWords, stateWords } from "./words.mjs";
+import { count, element, getJson, megabytes, rate, repeat } from './figures.mjs';
+import { dispatch } from './messages.mjs';
+import { cleanSettings, loadAccount, loadSettings, saveAccountId, saveSettings, withQuery } from './settings.mjs';
+import { featureWords, offerWords, stateWords } from './words.mjs';
 
 /**
  * @typedef {import("./messages.mjs").Counts} Counts
@@ -18,7 +18,7 @@ import { featureWords, offerWords, stateWords } from "./words.mjs";
 const BOARD_ROWS = 100;
 const VISIBLE_MS = 400; // a glance at another tab is not a reason to stop
 
-const worker = new Worker(new URL("./worker.mjs", import.meta.url), { type: "module", name: "volunteer" });
+const worker = new Worker(new URL('./worker.mjs', import.meta.url), { type: 'module', name: 'volunteer' });
 const account = loadAccount();
 let settings = withQuery(loadSettings(), new URLSearchParams(location.search));
 let wanted = false; // the person pressed start
@@ -50,70 +50,70 @@ function tuning() {
 
 /** Why the worker must not run now though the person wants it, or "". */
 function obstacle() {
-  if (settings.onlyVisible && document.visibilityState !== "visible") return "Paused while this page is not visible.";
-  if (settings.onlyMains && battery && !battery.charging) return "Paused until this device is on mains power.";
-  return "";
+  if (settings.onlyVisible && document.visibilityState !== 'visible') return 'Paused while this page is not visible.';
+  if (settings.onlyMains && battery && !battery.charging) return 'Paused until this device is on mains power.';
+  return '';
 }
 
 /** Bring the worker in line with what the person wants and allows. */
 function settle() {
-  const why = wanted ? obstacle() : "";
+  const why = wanted ? obstacle() : '';
   const should = wanted && !why;
-  if (should && !working) ask({ kind: "start", account, name: settings.name, tuning: tuning() });
-  if (!should && working) ask({ kind: "stop" });
+  if (should && !working) ask({ kind: 'start', account, name: settings.name, tuning: tuning() });
+  if (!should && working) ask({ kind: 'stop' });
   working = should;
   if (!should) {
     joined = null;
-    showState({ name: "stopped", detail: why });
+    showState({ name: 'stopped', detail: why });
   }
   showToggle();
 }
 
 function showToggle() {
-  const toggle = element("toggle", HTMLButtonElement);
+  const toggle = element('toggle', HTMLButtonElement);
   const offer = offerWords(found?.models ?? [], settings.maxMb * 1e6);
   toggle.disabled = !wanted && (!found || !found.features.simd || !offer.fits);
-  toggle.textContent = wanted ? "Stop" : offer.button;
-  toggle.classList.toggle("plain", wanted);
+  toggle.textContent = wanted ? 'Stop' : offer.button;
+  toggle.classList.toggle('plain', wanted);
   const note = found?.problem ? `The server's models cannot be listed: ${found.problem}` : offer.note;
-  set("offer", wanted || !found ? "" : note);
+  set('offer', wanted || !found ? '' : note);
 }
 
 /** @param {State} state */
 function showState(state) {
   const words = stateWords(state);
-  element("status", HTMLElement).className = `status ${words.lamp}`;
-  set("state", words.title);
-  set("detail", words.detail);
-  const bar = element("progress", HTMLProgressElement);
-  bar.hidden = state.name !== "downloading";
+  element('status', HTMLElement).className = `status ${words.lamp}`;
+  set('state', words.title);
+  set('detail', words.detail);
+  const bar = element('progress', HTMLProgressElement);
+  bar.hidden = state.name !== 'downloading';
   if (!bar.hidden) bar.value = (100 * (state.done ?? 0)) / Math.max(1, state.total ?? 1);
   document.documentElement.dataset.state = state.name;
 }
 
 /** @param {Counts} counts */
 function showCounts(counts) {
-  set("tokens", count(counts.tokens));
-  set("checked", counts.checked ? `${count(counts.checked)} of them checks` : "");
-  set("units", count(counts.units));
-  set("late", counts.late ? `${count(counts.late)} came too late` : "");
-  set("speed", counts.speed ? rate(counts.speed) : "–");
-  set("down", megabytes(counts.bytesDown));
-  set("up", megabytes(counts.bytesUp));
+  set('tokens', count(counts.tokens));
+  set('checked', counts.checked ? `${count(counts.checked)} of them checks` : '');
+  set('units', count(counts.units));
+  set('late', counts.late ? `${count(counts.late)} came too late` : '');
+  set('speed', counts.speed ? rate(counts.speed) : '–');
+  set('down', megabytes(counts.bytesDown));
+  set('up', megabytes(counts.bytesUp));
 }
 
 /** @param {string} text */
 function showTrouble(text) {
-  const node = element("trouble", HTMLElement);
-  node.hidden = text === "";
+  const node = element('trouble', HTMLElement);
+  node.hidden = text === '';
   node.textContent = text;
 }
 
 /** @param {string[]} lines */
 function showFeatures(lines) {
-  element("features", HTMLElement).replaceChildren(
+  element('features', HTMLElement).replaceChildren(
     ...lines.map((line) => {
-      const item = document.createElement("li");
+      const item = document.createElement('li');
       item.textContent = line;
       return item;
     }),
@@ -126,16 +126,16 @@ async function refreshCredit() {
   if (!id) return;
   const board = await getJson(`/v1/leaderboard?offset=0&limit=${BOARD_ROWS}`);
   const own = (board.data ?? []).find((/** @type {any} */ row) => row.account === id);
-  set("credit", own ? count(own.credit) : "–");
-  if (own) set("rank", `rank ${count(own.rank)}`);
-  else set("rank", board.total > BOARD_ROWS ? "not among the first 100" : "comes with confirmed lines");
+  set('credit', own ? count(own.credit) : '–');
+  if (own) set('rank', `rank ${count(own.rank)}`);
+  else set('rank', board.total > BOARD_ROWS ? 'not among the first 100' : 'comes with confirmed lines');
 }
 
 const table = {
   found: (/** @type {Found} */ m) => {
     found = m;
     showFeatures(featureWords(m.features));
-    if (!wanted) showState({ name: "stopped" });
+    if (!wanted) showState({ name: 'stopped' });
     showToggle();
     if (settings.autostart && !wanted) {
       wanted = true;
@@ -143,44 +143,43 @@ const table = {
     }
   },
   state: (/** @type {{state: State}} */ m) => {
-    if (!working && m.state.name !== "failed") return;
+    if (!working && m.state.name !== 'failed') return;
     showState(m.state);
-    if (m.state.name !== "failed") return;
+    if (m.state.name !== 'failed') return;
     wanted = working = false;
     showToggle();
   },
   joined: (/** @type {Joined} */ m) => {
     joined = m;
     saveAccountId(m.accountId);
-    showTrouble("");
   },
   counts: (/** @type {{counts: Counts}} */ m) => showCounts(m.counts),
   trouble: (/** @type {{text: string}} */ m) => showTrouble(m.text),
 };
 
 function fillForm() {
-  const form = element("settings", HTMLFormElement);
-  for (const field of form.querySelectorAll("input")) {
-    if (field.type === "radio") field.checked = Number(field.value) === settings.intensity;
-    else if (field.type === "checkbox") field.checked = /** @type {any} */ (settings)[field.name] === true;
+  const form = element('settings', HTMLFormElement);
+  for (const field of form.querySelectorAll('input')) {
+    if (field.type === 'radio') field.checked = Number(field.value) === settings.intensity;
+    else if (field.type === 'checkbox') field.checked = /** @type {any} */ (settings)[field.name] === true;
     else field.value = String(/** @type {any} */ (settings)[field.name]);
   }
 }
 
 function onForm() {
-  const form = element("settings", HTMLFormElement);
+  const form = element('settings', HTMLFormElement);
   const data = new FormData(form);
   settings = cleanSettings({
-    name: data.get("name"),
-    intensity: Number(data.get("intensity")),
-    onlyVisible: data.has("onlyVisible"),
-    onlyMains: data.has("onlyMains"),
-    autostart: data.has("autostart"),
-    maxMb: Number(data.get("maxMb")),
+    name: data.get('name'),
+    intensity: Number(data.get('intensity')),
+    onlyVisible: data.has('onlyVisible'),
+    onlyMains: data.has('onlyMains'),
+    autostart: data.has('autostart'),
+    maxMb: Number(data.get('maxMb')),
   });
   saveSettings(settings);
   fillForm();
-  ask({ kind: "tune", tuning: tuning() });
+  ask({ kind: 'tune', tuning: tuning() });
   settle();
 }
 
@@ -189,40 +188,40 @@ function leave() {
   if (!joined) return;
   const headers = { authorization: `Bearer ${joined.token}` };
   const url = `/v1/volunteers/${encodeURIComponent(joined.id)}/leave`;
-  fetch(url, { method: "POST", headers, keepalive: true, signal: AbortSignal.timeout(5000) }).catch(() => {});
+  fetch(url, { method: 'POST', headers, keepalive: true, signal: AbortSignal.timeout(5000) }).catch(() => {});
 }
 
 async function watchBattery() {
   const get = /** @type {any} */ (navigator).getBattery;
-  if (typeof get !== "function") {
-    const mains = element("mains", HTMLElement);
-    mains.classList.add("off");
-    mains.querySelectorAll("input").forEach((box) => { box.disabled = true; });
-    mains.querySelectorAll("span").forEach((text) => { text.textContent = "Only on mains power (this browser does not say)"; });
+  if (typeof get !== 'function') {
+    const mains = element('mains', HTMLElement);
+    mains.classList.add('off');
+    mains.querySelectorAll('input').forEach((box) => { box.disabled = true; });
+    mains.querySelectorAll('span').forEach((text) => { text.textContent = 'Only on mains power (this browser does not say)'; });
     return;
   }
   battery = await get.call(navigator);
-  battery?.addEventListener("chargingchange", settle);
+  battery?.addEventListener('chargingchange', settle);
   settle();
 }
 
 worker.onmessage = (/** @type {MessageEvent} */ event) => dispatch(table, event.data);
 worker.onerror = (/** @type {ErrorEvent} */ event) => {
-  showState({ name: "failed", detail: `The page's worker ended: ${event.message || "it did not start"}. Reload the page to go on.` });
+  showState({ name: 'failed', detail: `The page's worker ended: ${event.message || 'it did not start'}. Reload the page to go on.` });
 };
-element("toggle", HTMLButtonElement).addEventListener("click", () => {
+element('toggle', HTMLButtonElement).addEventListener('click', () => {
   wanted = !wanted;
-  showTrouble("");
+  showTrouble('');
   settle();
 });
-element("settings", HTMLFormElement).addEventListener("change", onForm);
-element("settings", HTMLFormElement).addEventListener("submit", (event) => event.preventDefault());
-document.addEventListener("visibilitychange", () => setTimeout(settle, VISIBLE_MS));
-addEventListener("pagehide", leave);
-addEventListener("pageshow", (event) => {
+element('settings', HTMLFormElement).addEventListener('change', onForm);
+element('settings', HTMLFormElement).addEventListener('submit', (event) => event.preventDefault());
+document.addEventListener('visibilitychange', () => setTimeout(settle, VISIBLE_MS));
+addEventListener('pagehide', leave);
+addEventListener('pageshow', (event) => {
   if (event.persisted) location.reload(); // its volunteer has left; begin anew
 });
 fillForm();
 void watchBattery();
-ask({ kind: "look" });
+ask({ kind: 'look' });
 void repeat(refreshCredit, 10000, () => {});

@@ -3,7 +3,7 @@
 // never holds up the network and stopping is immediate. Every engine (WASM now,
 // WebGPU behind the same messages) offers open, load and run.
 
-import { dispatch } from "./messages.mjs";
+import { dispatch } from './messages.mjs';
 
 /**
  * @typedef {import("./messages.mjs").ShardBlob} ShardBlob
@@ -36,7 +36,7 @@ export class EngineError extends Error {
 
 export class RemoteEngine {
   constructor() {
-    this.worker = new Worker(new URL("./engine_worker.mjs", import.meta.url), { type: "module", name: "engine" });
+    this.worker = new Worker(new URL('./engine_worker.mjs', import.meta.url), { type: 'module', name: 'engine' });
     /** @type {Map<number, Waiter>} */
     this.waiters = new Map();
     this.calls = 0;
@@ -80,7 +80,7 @@ export class RemoteEngine {
    * @returns {Promise<Opened>}
    */
   open(wasm) {
-    return this.ask({ kind: "open", wasm });
+    return this.ask({ kind: 'open', wasm });
   }
 
   /**
@@ -91,7 +91,7 @@ export class RemoteEngine {
    * @returns {Promise<Loaded>}
    */
   load(model, shards, maxBytes) {
-    return this.ask({ kind: "load", model, shards, maxBytes });
+    return this.ask({ kind: 'load', model, shards, maxBytes });
   }
 
   /**
@@ -99,7 +99,7 @@ export class RemoteEngine {
    * @returns {Promise<Ran>}
    */
   run(frame) {
-    return this.ask({ kind: "run", frame });
+    return this.ask({ kind: 'run', frame });
   }
 
   /**

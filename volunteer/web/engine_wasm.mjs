@@ -2,8 +2,8 @@
 // engine_wasm.mjs - the C engine as a WebAssembly module, by the functions of
 // wasm.h. It knows no network and no worker, so it runs in Node as well.
 
-import { headerLength, parseHeader } from "./safetensors.mjs";
-import { fromHex, toHex } from "./syn1.mjs";
+import { headerLength, parseHeader } from './safetensors.mjs';
+import { fromHex, toHex } from './syn1.mjs';
 
 const PIECE = 4 << 20;
 const MODEL_LEN = 16;
@@ -42,7 +42,7 @@ const DTYPES = Object.freeze({ I8: 1, U8: 2, I16: 3, I32: 4 }); // enum tensor_d
 export class ShardMismatch extends Error {
   /** @param {string} sha256 */
   constructor(sha256) {
-    super("a stored file is damaged");
+    super('a stored file is damaged');
     this.sha256 = sha256;
   }
 }
@@ -57,7 +57,7 @@ export class WasmEngine {
     const response = await fetch(url, { signal: AbortSignal.timeout(60000) });
     if (!response.ok) throw new Error(`the engine could not be fetched (${response.status})`);
     const bytes = await response.arrayBuffer();
-    return WasmEngine.start(bytes, /relaxed/.test(url) ? "wasm-relaxed" : "wasm-simd");
+    return WasmEngine.start(bytes, /relaxed/.test(url) ? 'wasm-relaxed' : 'wasm-simd');
   }
 
   /**
@@ -80,7 +80,7 @@ export class WasmEngine {
     this.wasm = wasm;
     this.backend = backend;
     this.host = wasm.host_new();
-    if (!this.host) throw new Error("out of memory");
+    if (!this.host) throw new Error('out of memory');
   }
 
   /**
@@ -164,7 +164,7 @@ export class WasmEngine {
     }
     const kvBytes = Math.floor(Math.min(KV_MAX, Math.max(KV_MIN, maxBytes - done)));
     const id = fromHex(model).subarray(0, MODEL_LEN);
-    this.check(this.lend(id, (ptr) => this.wasm.host_bind(this.host, ptr, 0, kvBytes, 0)), "the model was refused");
+    this.check(this.lend(id, (ptr) => this.wasm.host_bind(this.host, ptr, 0, kvBytes, 0)), 'the model was refused');
   }
 
   /**
@@ -199,7 +199,7 @@ export class WasmEngine {
     const { wasm, host } = this;
     const headBytes = 8 + headerLength(this.view(base, Math.min(8, bytes)), bytes);
     const tensors = parseHeader(this.view(base, headBytes).slice(), bytes);
-    this.check(wasm.host_shard(host), "a shard was refused");
+    this.check(wasm.host_shard(host), 'a shard was refused');
     for (const t of tensors) {
       const name = new TextEncoder().encode(t.name);
       const dims = new Uint8Array(Uint32Array.from(t.dims).buffer);
@@ -222,7 +222,7 @@ export class WasmEngine {
    */
   run(frame) {
     const { wasm, host } = this;
-    this.check(this.lend(frame, (ptr) => wasm.host_run(host, ptr, frame.length)), "the unit was refused");
+    this.check(this.lend(frame, (ptr) => wasm.host_run(host, ptr, frame.length)), 'the unit was refused');
     return this.view(wasm.host_out(host), wasm.host_out_len(host)).slice();
   }
 }

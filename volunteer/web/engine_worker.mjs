@@ -2,9 +2,9 @@
 // engine_worker.mjs - the worker in which the engine computes. It answers one
 // message after the other and knows nothing of the network.
 
-import { ShardMismatch, WasmEngine } from "./engine_wasm.mjs";
-import { dispatch } from "./messages.mjs";
-import { probeModule } from "./probe.mjs";
+import { ShardMismatch, WasmEngine } from './engine_wasm.mjs';
+import { dispatch } from './messages.mjs';
+import { probeModule } from './probe.mjs';
 
 /**
  * @typedef {import("./messages.mjs").Open} Open
@@ -18,7 +18,7 @@ let queue = Promise.resolve();
 
 /** @returns {WasmEngine} */
 function opened() {
-  if (!engine) throw new Error("the engine is not open");
+  if (!engine) throw new Error('the engine is not open');
   return engine;
 }
 
@@ -32,7 +32,7 @@ async function open(m) {
 /** @param {Load} m */
 async function load(m) {
   const total = m.shards.reduce((n, s) => n + s.blob.size, 0);
-  await opened().load(m.model, m.shards, m.maxBytes, (done) => self.postMessage({ kind: "loading", done, total }));
+  await opened().load(m.model, m.shards, m.maxBytes, (done) => self.postMessage({ kind: 'loading', done, total }));
   return { slots: opened().freeSlots() };
 }
 
@@ -47,11 +47,11 @@ function answered(work) {
   return (/** @type {{call: number}} */ m) => {
     queue = queue.then(async () => {
       try {
-        self.postMessage({ kind: "done", call: m.call, value: await work(m) });
+        self.postMessage({ kind: 'done', call: m.call, value: await work(m) });
       } catch (error) {
         const e = error instanceof Error ? error : new Error(String(error));
         const shard = error instanceof ShardMismatch ? error.sha256 : null;
-        self.postMessage({ kind: "failed", call: m.call, text: e.message, name: e.name, shard });
+        self.postMessage({ kind: 'failed', call: m.call, text: e.message, name: e.name, shard });
       }
     });
   };

@@ -29,7 +29,7 @@ export async function findFeatures() {
     secure: self.isSecureContext === true,
     simd,
     relaxed: simd && WebAssembly.validate(new Uint8Array(RELAXED)),
-    webgpu: "gpu" in navigator,
+    webgpu: 'gpu' in navigator,
     storage: await findStorage(),
     quota: await findQuota(),
     cores: navigator.hardwareConcurrency || 1,
@@ -41,19 +41,19 @@ export async function findFeatures() {
 async function findStorage() {
   try {
     const root = await navigator.storage.getDirectory();
-    const file = await root.getFileHandle("synapse-trial", { create: true });
-    if (typeof (/** @type {any} */ (file).createSyncAccessHandle) === "function") {
-      await root.removeEntry("synapse-trial");
-      return "opfs";
+    const file = await root.getFileHandle('synapse-trial', { create: true });
+    if (typeof (/** @type {any} */ (file).createSyncAccessHandle) === 'function') {
+      await root.removeEntry('synapse-trial');
+      return 'opfs';
     }
   } catch {
     // Not there, or refused (private windows do that).
   }
   try {
-    await caches.open("synapse-shards");
-    return "cache";
+    await caches.open('synapse-shards');
+    return 'cache';
   } catch {
-    return "memory";
+    return 'memory';
   }
 }
 

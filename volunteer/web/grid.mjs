@@ -3,8 +3,8 @@
 // presence, leaving, and what models there are. One Membership is one joined
 // volunteer; its calls are numbered and strictly one at a time.
 
-import { Backoff, NetworkError, errorOf, getJson, request, sleep } from "./http.mjs";
-import { parseAnswer } from "./syn1.mjs";
+import { Backoff, NetworkError, errorOf, getJson, request, sleep } from './http.mjs';
+import { parseAnswer } from './syn1.mjs';
 
 const JOIN_MS = 20000;
 const CALL_SLACK_MS = 20000; // beyond the time a call asked to be held
@@ -60,14 +60,14 @@ export async function listModels(base, signal) {
 function checkModel(model) {
   const shards = Array.isArray(model?.shards) ? model.shards : [];
   const good =
-    typeof model.id === "string" && /^[0-9a-f]{64}$/.test(model.id) && typeof model.name === "string" &&
+    typeof model.id === 'string' && /^[0-9a-f]{64}$/.test(model.id) && typeof model.name === 'string' &&
     shards.length > 0 &&
     shards.every(
       (/** @type {any} */ s) =>
-        typeof s?.file === "string" && Number.isSafeInteger(s.bytes) && s.bytes > 0 &&
-        typeof s.sha256 === "string" && /^[0-9a-f]{64}$/.test(s.sha256),
+        typeof s?.file === 'string' && Number.isSafeInteger(s.bytes) && s.bytes > 0 &&
+        typeof s.sha256 === 'string' && /^[0-9a-f]{64}$/.test(s.sha256),
     );
-  if (!good) throw new Error("the server describes its models in a way this page does not know");
+  if (!good) throw new Error('the server describes its models in a way this page does not know');
   const bytes = shards.reduce((/** @type {number} */ n, /** @type {any} */ s) => n + s.bytes, 0);
   return { id: model.id, name: model.name, bytes, shards };
 }
@@ -92,9 +92,9 @@ export class Membership {
    * @returns {Promise<Membership>}
    */
   static async join(base, who, signal) {
-    const body = JSON.stringify({ ...who, kernel_class: "exact" });
-    const headers = { "content-type": "application/json" };
-    const response = await request(`${base}/v1/volunteers`, { method: "POST", body, headers, signal }, JOIN_MS);
+    const body = JSON.stringify({ ...who, kernel_class: 'exact' });
+    const headers = { 'content-type': 'application/json' };
+    const response = await request(`${base}/v1/volunteers`, { method: 'POST', body, headers, signal }, JOIN_MS);
     if (!response.ok) throw await errorOf(response);
     return new Membership(base, await response.json());
   }
@@ -171,15 +171,15 @@ export class Membership {
    * @returns {Promise<Uint8Array|string>}
    */
   async callOnce(call, waitMs, signal) {
-    const headers = this.headers({ "content-type": "application/octet-stream" });
-    const init = { method: "POST", body: call, headers, signal };
+    const headers = this.headers({ 'content-type': 'application/octet-stream' });
+    const init = { method: 'POST', body: call, headers, signal };
     const response = await request(`${this.url}/work`, init, waitMs + CALL_SLACK_MS);
     if (response.status === 200 || response.status === 410) {
       try {
         return new Uint8Array(await response.arrayBuffer());
       } catch {
         signal.throwIfAborted();
-        throw new NetworkError("the connection broke");
+        throw new NetworkError('the connection broke');
       }
     }
     const error = await errorOf(response);
@@ -196,10 +196,10 @@ export class Membership {
    * @param {AbortSignal} signal
    */
   async progress(units, tokens, signal) {
-    const headers = this.headers({ "content-type": "application/json" });
+    const headers = this.headers({ 'content-type': 'application/json' });
     const body = JSON.stringify({ units, tokens });
     try {
-      await request(`${this.url}/progress`, { method: "POST", body, headers, signal }, SHORT_MS);
+      await request(`${this.url}/progress`, { method: 'POST', body, headers, signal }, SHORT_MS);
     } catch {
       signal.throwIfAborted();
     }
@@ -214,8 +214,8 @@ export class Membership {
     const backoff = new Backoff(250, 5000);
     for (;;) {
       try {
-        const headers = this.headers({ accept: "text/event-stream" });
-        const response = await request(`${this.url}/presence`, { headers, signal, cache: "no-store" }, SHORT_MS);
+        const headers = this.headers({ accept: 'text/event-stream' });
+        const response = await request(`${this.url}/presence`, { headers, signal, cache: 'no-store' }, SHORT_MS);
         const reader = response.ok ? response.body?.getReader() : null;
         while (reader && !(await reader.read()).done) backoff.reset();
         if (!response.ok) await response.body?.cancel();
@@ -228,7 +228,7 @@ export class Membership {
 
   /** Say goodbye; the request outlives the worker. */
   leave() {
-    const init = { method: "POST", headers: this.headers({}), keepalive: true, signal: AbortSignal.timeout(SHORT_MS) };
+    const init = { method: 'POST', headers: this.headers({}), keepalive: true, signal: AbortSignal.timeout(SHORT_MS) };
     fetch(`${this.url}/leave`, init).catch(() => {});
   }
 }

@@ -26,20 +26,28 @@ export class NetworkError extends Error {}
  * @returns {Promise<Response>}
  */
 export async function request(url, init, limitMs) {
-  const control = new AbortController();
-  const stop = () => control.abort(init.signal.reason);
-  const timer = setTimeout(() => control.abort(new NetworkError("no answer in time")), limitMs);
   init.signal.throwIfAborted();
-  // Kept after the head has come: the body must stop with the caller's signal.
-  init.signal.addEventListener("abort", stop, { once: true });
+  const control = new AbortController();
+  const timer = setTimeout(() => control.abort(new NetworkError('no answer in time')), limitMs);
   try {
-    return await fetch(url, { ...init, signal: control.signal });
+    return await fetch(url, { ...init, signal: either(init.signal, control) });
   } catch (error) {
     init.signal.throwIfAborted();
-    throw new NetworkError(error instanceof NetworkError ? error.message : "the server cannot be reached");
+    throw new NetworkError(error instanceof NetworkError ? error.message : 'the server cannot be reached');
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * A signal for the head and the body of one response.
+ * @param {AbortSignal} caller  lives long: no listener may be left on it
+ * @param {AbortController} own
+ */
+function either(caller, own) {
+  if (typeof AbortSignal.any === 'function') return AbortSignal.any([caller, own.signal]);
+  caller.addEventListener('abort', () => own.abort(caller.reason), { once: true, signal: own.signal });
+  return own.signal;
 }
 
 /**
@@ -51,7 +59,7 @@ export async function errorOf(response) {
   let message = `the server answered ${response.status}`;
   try {
     const body = await response.json();
-    if (typeof body?.error?.message === "string") message = body.error.message;
+    if (typeof body?.error?.message === 'string') message = body.error.message;
   } catch {
     // Not JSON: a proxy's page. The status has to do.
   }
@@ -65,7 +73,7 @@ export async function errorOf(response) {
  * @returns {Promise<any>}
  */
 export async function getJson(url, signal) {
-  const response = await request(url, { signal, headers: { accept: "application/json" } }, 15000);
+  const response = await request(url, { signal, headers: { accept: 'application/json' } }, 15000);
   if (!response.ok) throw await errorOf(response);
   return response.json();
 }
@@ -84,10 +92,10 @@ export function sleep(ms, signal) {
       reject(signal.reason);
     };
     const timer = setTimeout(() => {
-      signal.removeEventListener("abort", stop);
+      signal.removeEventListener('abort', stop);
       resolve();
     }, ms);
-    signal.addEventListener("abort", stop, { once: true });
+    signal.addEventListener('abort', stop, { once: true });
   });
 }
 

@@ -70,8 +70,8 @@
  * @param {any} message
  */
 export function dispatch(table, message) {
-  const kind = message && typeof message === "object" ? message.kind : undefined;
-  if (typeof kind !== "string" || !Object.hasOwn(table, kind))
+  const kind = message && typeof message === 'object' ? message.kind : undefined;
+  if (typeof kind !== 'string' || !Object.hasOwn(table, kind))
     throw new TypeError(`unknown message kind: ${String(kind)}`);
   table[kind](message);
 }

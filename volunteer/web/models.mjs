@@ -2,9 +2,10 @@
 // models.mjs - the models that this device has or can have: brings their shards
 // into the store, the right one into the engine, and knows what fits.
 
-import { EngineError } from "./engine_remote.mjs";
-import { shardUrl } from "./grid.mjs";
-import { fetchShard } from "./shard_fetch.mjs";
+import { EngineError } from './engine_remote.mjs';
+import { shardUrl } from './grid.mjs';
+import { fetchShard } from './shard_fetch.mjs';
+import { MemoryStore } from './shard_store.mjs';
 
 const ID16 = 32; // hex digits of the model ids in frames
 
@@ -24,6 +25,7 @@ const ID16 = 32; // hex digits of the model ids in frames
  * @property {Tuning} tuning
  * @property {(state: State) => void} onState
  * @property {(bytes: number) => void} onBytes
+ * @property {(text: string) => void} onTrouble
  */
 
 /** A model is larger than the person allows. */
@@ -51,7 +53,7 @@ export class Models {
     this.all = all;
     const fits = all.find((m) => m.bytes <= this.parts.tuning.maxBytes);
     if (fits) return this.load(fits, signal);
-    if (all.length === 0) throw new TooLargeError("The server offers no model at the moment.");
+    if (all.length === 0) throw new TooLargeError('The server offers no model at the moment.');
     const least = all.reduce((a, b) => (a.bytes <= b.bytes ? a : b));
     throw new TooLargeError(
       `The smallest model, ${least.name}, takes ${megabytes(least.bytes)}, and you allow ` +
@@ -72,7 +74,7 @@ export class Models {
   /** @param {string} model16 */
   find(model16) {
     const model = this.all.find((m) => m.id.startsWith(model16));
-    if (!model) throw new Error("the server asks for a model that it did not offer");
+    if (!model) throw new Error('the server asks for a model that it did not offer');
     return model;
   }
 
@@ -95,14 +97,14 @@ export class Models {
   async run(model16, frame, signal) {
     const model = this.find(model16);
     if (this.loaded?.id !== model.id) await this.load(model, signal);
-    if (!this.engine) throw new Error("no engine");
+    if (!this.engine) throw new Error('no engine');
     try {
       const ran = await this.engine.run(frame);
       this.free = ran.slots;
       return ran;
     } catch (error) {
       // Whatever went wrong in there, a fresh engine does not carry it along.
-      this.drop("the engine is started anew");
+      this.drop('the engine is started anew');
       throw error;
     }
   }
@@ -114,10 +116,10 @@ export class Models {
    */
   async load(model, signal) {
     if (this.loaded?.id === model.id) return;
-    this.drop("another model is loaded");
+    this.drop('another model is loaded');
     for (let again = false; ; again = true) {
       const shards = await this.collect(model, signal);
-      this.parts.onState({ name: "loading", model: model.name });
+      this.parts.onState({ name: 'loading', model: model.name });
       const engine = await this.parts.newEngine();
       try {
         const { slots } = await engine.load(model.id, shards, this.parts.tuning.maxBytes);
@@ -126,7 +128,7 @@ export class Models {
         this.free = slots;
         return;
       } catch (error) {
-        engine.end("it could not load the model");
+        engine.end('it could not load the model');
         if (!(error instanceof EngineError) || !error.shard || again) throw error;
         await this.parts.store.remove(error.shard); // storage went bad: fetch it again
       }
@@ -138,7 +140,6 @@ export class Models {
    * @param {AbortSignal} signal
    */
   async collect(model, signal) {
-    const { store } = this.parts;
     await this.makeRoom(model);
     const shards = [];
     let before = 0;
@@ -147,13 +148,32 @@ export class Models {
         newHasher: this.parts.newHasher,
         onBytes: this.parts.onBytes,
         onHave: (/** @type {number} */ have) =>
-          this.parts.onState({ name: "downloading", model: model.name, done: before + have, total: model.bytes }),
+          this.parts.onState({ name: 'downloading', model: model.name, done: before + have, total: model.bytes }),
       };
       const wanted = { url: shardUrl(this.parts.base, model, shard), sha256: shard.sha256, bytes: shard.bytes };
-      shards.push({ name: shard.file, sha256: shard.sha256, blob: await fetchShard(store, wanted, hooks, signal) });
+      shards.push({ name: shard.file, sha256: shard.sha256, blob: await this.bring(wanted, hooks, signal) });
       before += shard.bytes;
     }
     return shards;
+  }
+
+  /**
+   * One shard. Where storage refuses (full, or a private window after all), it
+   * is kept in memory for this visit.
+   * @param {import("./shard_fetch.mjs").Shard} shard
+   * @param {import("./shard_fetch.mjs").FetchHooks} hooks
+   * @param {AbortSignal} signal
+   */
+  async bring(shard, hooks, signal) {
+    try {
+      return await fetchShard(this.parts.store, shard, hooks, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof DOMException) || this.parts.store.kind === 'memory') throw error;
+      this.parts.store = new MemoryStore();
+      this.parts.onTrouble(`The browser's storage refuses the model (${error.name}). It is kept in memory for this visit.`);
+      return fetchShard(this.parts.store, shard, hooks, signal);
+    }
   }
 
   /**

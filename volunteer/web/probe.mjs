@@ -3,8 +3,8 @@
 // of the reference kernels. An engine that does not give that answer byte for
 // byte is not used. tests/web/probe_make.c writes probe.bin.
 
-import { WasmEngine } from "./engine_wasm.mjs";
-import { CRC_LEN, unitInfo } from "./syn1.mjs";
+import { WasmEngine } from './engine_wasm.mjs';
+import { CRC_LEN, unitInfo } from './syn1.mjs';
 
 const HEAD = 12; // three u32 lengths: shard, unit, result
 const MEMORY = 64e6;
@@ -23,7 +23,7 @@ const NUMBER = [64, 72]; // the header's compute time, which is not compared
  */
 export function parseProbe(bytes) {
   const v = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.length < HEAD) throw new Error("the probe ends early");
+  if (bytes.length < HEAD) throw new Error('the probe ends early');
   const [shard, unit, result] = [0, 4, 8].map((at) => v.getUint32(at, true));
   if (HEAD + shard + unit + result !== bytes.length) throw new Error("the probe's length does not add up");
   return {
@@ -42,7 +42,7 @@ export function parseProbe(bytes) {
 export async function prove(engine, probe) {
   const hash = engine.newHasher();
   hash.update(probe.shard);
-  const shard = { name: "probe", blob: new Blob([probe.shard]), sha256: hash.hex() };
+  const shard = { name: 'probe', blob: new Blob([probe.shard]), sha256: hash.hex() };
   await engine.load(unitInfo(probe.unit).model, [shard], MEMORY, () => {});
   const start = performance.now();
   const result = engine.run(probe.unit);
@@ -50,7 +50,7 @@ export async function prove(engine, probe) {
   result.fill(0, ...NUMBER);
   const end = probe.result.length - CRC_LEN;
   if (result.length !== probe.result.length || probe.result.subarray(0, end).some((b, i) => b !== result[i]))
-    throw new Error("its answer to a known piece of work was wrong");
+    throw new Error('its answer to a known piece of work was wrong');
   return ms;
 }
 
@@ -60,7 +60,7 @@ export async function prove(engine, probe) {
  * @returns {Promise<number>} milliseconds
  */
 export async function probeModule(wasm) {
-  const url = new URL("./probe.bin", import.meta.url);
+  const url = new URL('./probe.bin', import.meta.url);
   const response = await fetch(url, { signal: AbortSignal.timeout(30000) });
   if (!response.ok) throw new Error(`the probe could not be fetched (${response.status})`);
   return prove(await WasmEngine.open(wasm), parseProbe(new Uint8Array(await response.arrayBuffer())));

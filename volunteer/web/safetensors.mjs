@@ -10,7 +10,7 @@ export const TENSORS_MAX = 65536;
 const NAME_MAX = 63;
 const DIMS_MAX = 4;
 const ALIGN = 64;
-const PAD = "pad."; // fillers that keep the tensors after them aligned
+const PAD = 'pad.'; // fillers that keep the tensors after them aligned
 
 /** What is wrong with a shard's header. The message names the tensor. */
 export class SafetensorsError extends Error {}
@@ -34,8 +34,8 @@ export function headerLength(head, fileBytes) {
   if (head.length < 8 || fileBytes < 8) throw new SafetensorsError("the file ends inside its header's length");
   const v = new DataView(head.buffer, head.byteOffset, 8);
   const len = v.getUint32(0, true);
-  if (v.getUint32(4, true) !== 0 || len > HEADER_MAX) throw new SafetensorsError("the header says it is too long");
-  if (8 + len > fileBytes) throw new SafetensorsError("the header reaches past the end of the file");
+  if (v.getUint32(4, true) !== 0 || len > HEADER_MAX) throw new SafetensorsError('the header says it is too long');
+  if (8 + len > fileBytes) throw new SafetensorsError('the header reaches past the end of the file');
   return len;
 }
 
@@ -47,9 +47,9 @@ export function headerLength(head, fileBytes) {
  */
 export function parseHeader(head, fileBytes) {
   const len = headerLength(head, fileBytes);
-  if (head.length < 8 + len) throw new SafetensorsError("the header is not all there");
+  if (head.length < 8 + len) throw new SafetensorsError('the header is not all there');
   const root = parseObject(head.subarray(8, 8 + len));
-  const names = Object.keys(root).filter((name) => name !== "__metadata__");
+  const names = Object.keys(root).filter((name) => name !== '__metadata__');
   if (names.length === 0 || names.length > TENSORS_MAX)
     throw new SafetensorsError(`the header names ${names.length} tensors`);
   const tensors = names.map((name) => parseEntry(name, root[name], 8 + len, fileBytes));
@@ -69,12 +69,12 @@ export function parseHeader(head, fileBytes) {
 function parseObject(bytes) {
   let root;
   try {
-    root = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    root = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch {
-    throw new SafetensorsError("the header is not JSON");
+    throw new SafetensorsError('the header is not JSON');
   }
-  if (!root || typeof root !== "object" || Array.isArray(root))
-    throw new SafetensorsError("the header is not a JSON object");
+  if (!root || typeof root !== 'object' || Array.isArray(root))
+    throw new SafetensorsError('the header is not a JSON object');
   return root;
 }
 
@@ -89,7 +89,7 @@ function parseEntry(name, entry, dataStart, fileBytes) {
   if (name.length === 0 || name.length > NAME_MAX || !/^[\x21-\x7e]+$/.test(name))
     throw new SafetensorsError(`a tensor's name is bad: ${name.slice(0, 80)}`);
   const { dtype, shape, data_offsets: offsets } = entry ?? {};
-  if (typeof dtype !== "string" || !Object.hasOwn(SIZES, dtype))
+  if (typeof dtype !== 'string' || !Object.hasOwn(SIZES, dtype))
     throw new SafetensorsError(`${name} has a type that is not known`);
   if (!Array.isArray(shape) || shape.length < 1 || shape.length > DIMS_MAX || !shape.every(isCount))
     throw new SafetensorsError(`${name} has a bad shape`);

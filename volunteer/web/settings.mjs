@@ -16,13 +16,13 @@ export const NAME_MAX = 40;
 export const MB_MIN = 16;
 export const MB_MAX = 8192;
 
-const SETTINGS = "synapse.settings";
-const ACCOUNT = "synapse.account";
-const ACCOUNT_ID = "synapse.account_id";
+const SETTINGS = 'synapse.settings';
+const ACCOUNT = 'synapse.account';
+const ACCOUNT_ID = 'synapse.account_id';
 
 /** @type {Readonly<Settings>} */
 const DEFAULTS = Object.freeze({
-  name: "", intensity: 50, onlyVisible: false, onlyMains: false, autostart: false, maxMb: 512,
+  name: '', intensity: 50, onlyVisible: false, onlyMains: false, autostart: false, maxMb: 512,
 });
 
 /**
@@ -31,11 +31,11 @@ const DEFAULTS = Object.freeze({
  * @returns {Settings}
  */
 export function cleanSettings(from) {
-  const s = from && typeof from === "object" ? from : {};
+  const s = from && typeof from === 'object' ? from : {};
   const intensity = [25, 50, 100].includes(s.intensity) ? s.intensity : DEFAULTS.intensity;
   const maxMb = Number.isFinite(s.maxMb) ? Math.min(MB_MAX, Math.max(MB_MIN, Math.round(s.maxMb))) : DEFAULTS.maxMb;
   return {
-    name: typeof s.name === "string" ? [...s.name].slice(0, NAME_MAX).join("") : DEFAULTS.name,
+    name: typeof s.name === 'string' ? [...s.name].slice(0, NAME_MAX).join('') : DEFAULTS.name,
     intensity,
     onlyVisible: s.onlyVisible === true,
     onlyMains: s.onlyMains === true,
@@ -53,9 +53,9 @@ export function cleanSettings(from) {
  */
 export function withQuery(settings, query) {
   const more = /** @type {any} */ ({});
-  if (query.has("autostart")) more.autostart = query.get("autostart") === "1";
-  if (query.has("name")) more.name = query.get("name");
-  if (query.has("intensity")) more.intensity = Number(query.get("intensity"));
+  if (query.has('autostart')) more.autostart = query.get('autostart') === '1';
+  if (query.has('name')) more.name = query.get('name');
+  if (query.has('intensity')) more.intensity = Number(query.get('intensity'));
   return cleanSettings({ ...settings, ...more });
 }
 
@@ -83,7 +83,7 @@ function write(key, value) {
 /** @returns {Settings} */
 export function loadSettings() {
   try {
-    return cleanSettings(JSON.parse(read(SETTINGS) ?? "{}"));
+    return cleanSettings(JSON.parse(read(SETTINGS) ?? '{}'));
   } catch {
     return cleanSettings({});
   }
@@ -102,7 +102,7 @@ export function loadAccount() {
   const kept = read(ACCOUNT);
   if (kept && /^[0-9a-f]{64}$/.test(kept)) return kept;
   const bytes = crypto.getRandomValues(new Uint8Array(32));
-  const key = [...bytes].map((b) => b.toString(16).padStart(2, "0")).join("");
+  const key = [...bytes].map((b) => b.toString(16).padStart(2, '0')).join('');
   write(ACCOUNT, key);
   return key;
 }

@@ -3,7 +3,7 @@
 // while the bytes come, and keep the file only if its SHA-256 is the promised
 // one.
 
-import { Backoff, HttpError, NetworkError, errorOf, request, sleep } from "./http.mjs";
+import { Backoff, HttpError, NetworkError, errorOf, request, sleep } from './http.mjs';
 
 const TRIES_MAX = 6;
 const WRONG_MAX = 2;
@@ -45,7 +45,7 @@ export async function fetchShard(store, shard, hooks, signal) {
   if (kept) return kept;
   const part = await store.part(shard.sha256);
   try {
-    const download = new Download(part, shard, hooks, store.kind === "memory" ? "default" : "no-store");
+    const download = new Download(part, shard, hooks, store.kind === 'memory' ? 'default' : 'no-store');
     await download.finish(signal);
     return await part.keep();
   } finally {
@@ -85,7 +85,7 @@ class Download {
       }
       if (this.part.size > before) backoff.reset();
       else if (this.part.size < this.shard.bytes) {
-        if (backoff.tries >= TRIES_MAX) throw new ShardError("the download does not get on");
+        if (backoff.tries >= TRIES_MAX) throw new ShardError('the download does not get on');
         await sleep(backoff.next(), signal);
       }
     }
@@ -96,7 +96,7 @@ class Download {
     if (this.part.size < this.shard.bytes) return false;
     if (this.hasher.hex() === this.shard.sha256) return true;
     if (++this.wrong >= WRONG_MAX)
-      throw new ShardError("the server sent other bytes than it promised; nothing of them was kept");
+      throw new ShardError('the server sent other bytes than it promised; nothing of them was kept');
     this.restart();
     return false;
   }
@@ -119,13 +119,13 @@ class Download {
     if (response.status === 416) return this.restart();
     if (!response.ok) throw await errorOf(response);
     if (this.part.size && !this.continues(response)) this.restart();
-    if (!response.body) throw new NetworkError("the answer has no body");
+    if (!response.body) throw new NetworkError('the answer has no body');
     const reader = response.body.getReader();
     for (;;) {
       const { done, value } = await readSome(reader, signal);
       if (done) return;
       if (this.part.size + value.length > this.shard.bytes)
-        throw new ShardError("the server sent more bytes than it promised");
+        throw new ShardError('the server sent more bytes than it promised');
       this.part.append(value);
       this.hasher.update(value);
       this.hooks.onBytes(value.length);
@@ -135,7 +135,7 @@ class Download {
 
   /** @param {Response} response */
   continues(response) {
-    const range = response.headers.get("content-range") ?? "";
+    const range = response.headers.get('content-range') ?? '';
     return response.status === 206 && range.startsWith(`bytes ${this.part.size}-`);
   }
 }
@@ -149,6 +149,6 @@ async function readSome(reader, signal) {
     return await reader.read();
   } catch {
     signal.throwIfAborted();
-    throw new NetworkError("the connection broke");
+    throw new NetworkError('the connection broke');
   }
 }

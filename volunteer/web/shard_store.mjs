@@ -32,8 +32,10 @@
  * @property {() => Promise<{sha256: string, bytes: number}[]>} list  parts too
  */
 
-const FOLDER = "synapse-shards";
+const FOLDER = 'synapse-shards';
 const PIECE = 4 << 20;
+const ACCESS_TRIES = 15;
+const ACCESS_WAIT_MS = 200;
 
 /**
  * The best store that this browser has.
@@ -41,11 +43,11 @@ const PIECE = 4 << 20;
  * @returns {Promise<ShardStore>}
  */
 export async function openStore(kind) {
-  if (kind === "opfs") {
+  if (kind === 'opfs') {
     const root = await navigator.storage.getDirectory();
     return new FileStore(await root.getDirectoryHandle(FOLDER, { create: true }));
   }
-  if (kind === "cache") return new CacheStore(await caches.open(FOLDER));
+  if (kind === 'cache') return new CacheStore(await caches.open(FOLDER));
   return new MemoryStore();
 }
 
@@ -53,7 +55,7 @@ export async function openStore(kind) {
 class FileStore {
   /** @param {FileSystemDirectoryHandle} folder */
   constructor(folder) {
-    this.kind = /** @type {const} */ ("opfs");
+    this.kind = /** @type {const} */ ('opfs');
     this.folder = folder;
   }
 
@@ -67,7 +69,7 @@ class FileStore {
       if (file.size === bytes) return file;
       await this.remove(sha256);
     } catch (error) {
-      if (!isNamed(error, "NotFoundError")) throw error;
+      if (!isNamed(error, 'NotFoundError')) throw error;
     }
     return null;
   }
@@ -75,7 +77,7 @@ class FileStore {
   /** @param {string} sha256 */
   async part(sha256) {
     const handle = await this.folder.getFileHandle(`${sha256}.part`, { create: true });
-    return new FilePart(this.folder, handle, await /** @type {any} */ (handle).createSyncAccessHandle(), sha256);
+    return new FilePart(this.folder, handle, await openAccess(handle), sha256);
   }
 
   /** @param {string} sha256 */
@@ -84,7 +86,7 @@ class FileStore {
       try {
         await this.folder.removeEntry(name);
       } catch (error) {
-        if (!isNamed(error, "NotFoundError")) throw error;
+        if (!isNamed(error, 'NotFoundError')) throw error;
       }
     }
   }
@@ -92,8 +94,25 @@ class FileStore {
   async list() {
     const all = [];
     for await (const [name, handle] of /** @type {any} */ (this.folder).entries())
-      all.push({ sha256: name.replace(/\.part$/, ""), bytes: (await handle.getFile()).size });
+      all.push({ sha256: name.replace(/\.part$/, ''), bytes: (await handle.getFile()).size });
     return all;
+  }
+}
+
+/**
+ * The only handle that may write. The one of a page that was just closed can
+ * linger for a moment.
+ * @param {FileSystemFileHandle} handle
+ * @returns {Promise<SyncAccess>}
+ */
+async function openAccess(handle) {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await /** @type {any} */ (handle).createSyncAccessHandle();
+    } catch (error) {
+      if (tries >= ACCESS_TRIES || !isNamed(error, 'NoModificationAllowedError')) throw error;
+      await new Promise((resolve) => setTimeout(resolve, ACCESS_WAIT_MS));
+    }
   }
 }
 
@@ -119,7 +138,7 @@ class FilePart {
     const piece = new Uint8Array(PIECE);
     for (let at = 0; at < this.size; ) {
       const n = this.access.read(piece, { at });
-      if (n === 0) throw new Error("a cached file ends early");
+      if (n === 0) throw new Error('a cached file ends early');
       each(piece.subarray(0, n));
       at += n;
     }
@@ -129,7 +148,7 @@ class FilePart {
   append(bytes) {
     for (let at = 0; at < bytes.length; ) {
       const n = this.access.write(bytes.subarray(at), { at: this.size });
-      if (n === 0) throw new Error("the browser's storage is full");
+      if (n === 0) throw new DOMException('the storage is full', 'QuotaExceededError');
       at += n;
       this.size += n;
     }
@@ -163,7 +182,7 @@ function cacheKey(sha256) {
 class CacheStore {
   /** @param {Cache} cache */
   constructor(cache) {
-    this.kind = /** @type {const} */ ("cache");
+    this.kind = /** @type {const} */ ('cache');
     this.cache = cache;
   }
 
@@ -193,7 +212,7 @@ class CacheStore {
     const all = [];
     for (const key of await this.cache.keys()) {
       const found = await this.cache.match(key);
-      if (found) all.push({ sha256: key.url.split("/").pop() ?? "", bytes: (await found.blob()).size });
+      if (found) all.push({ sha256: key.url.split('/').pop() ?? '', bytes: (await found.blob()).size });
     }
     return all;
   }
@@ -202,7 +221,7 @@ class CacheStore {
 /** @implements {ShardStore} */
 export class MemoryStore {
   constructor() {
-    this.kind = /** @type {const} */ ("memory");
+    this.kind = /** @type {const} */ ('memory');
     /** @type {Map<string, Blob>} */
     this.blobs = new Map();
   }

@@ -4,7 +4,7 @@
 // numbers that the person sees. volunteer/base/syn1.h is the specification; the
 // engine behind it does the full parsing. Byte views borrow the frame.
 
-import { crc32c } from "./crc32c.mjs";
+import { crc32c } from './crc32c.mjs';
 
 export const HEADER_LEN = 76;
 export const CRC_LEN = 4;
@@ -92,8 +92,8 @@ export class Syn1Error extends Error {}
  * @returns {string}
  */
 export function toHex(bytes) {
-  let s = "";
-  for (const b of bytes) s += b.toString(16).padStart(2, "0");
+  let s = '';
+  for (const b of bytes) s += b.toString(16).padStart(2, '0');
   return s;
 }
 
@@ -122,18 +122,18 @@ function viewOf(bytes) {
  */
 export function parseHeader(frame, kind) {
   const v = viewOf(frame);
-  if (frame.length < HEADER_LEN + CRC_LEN) throw new Syn1Error("frame ends early");
-  if (v.getUint32(0, true) !== 0x314e5953) throw new Syn1Error("not a SYN1 frame");
+  if (frame.length < HEADER_LEN + CRC_LEN) throw new Syn1Error('frame ends early');
+  if (v.getUint32(0, true) !== 0x314e5953) throw new Syn1Error('not a SYN1 frame');
   if (frame[4] !== 1) throw new Syn1Error(`SYN1 version ${frame[4]} is not known`);
   if (frame[5] !== kind) throw new Syn1Error(`frame kind ${frame[5]} where ${kind} was expected`);
   const total = HEADER_LEN + v.getUint32(72, true) + CRC_LEN;
-  if (total > FRAME_MAX) throw new Syn1Error("frame is too long");
-  if (frame.length < total) throw new Syn1Error("frame ends early");
-  if (frame.length > total) throw new Syn1Error("bytes after the frame");
+  if (total > FRAME_MAX) throw new Syn1Error('frame is too long');
+  if (frame.length < total) throw new Syn1Error('frame ends early');
+  if (frame.length > total) throw new Syn1Error('bytes after the frame');
   if (crc32c(frame.subarray(0, total - CRC_LEN)) !== v.getUint32(total - CRC_LEN, true))
-    throw new Syn1Error("checksum does not match");
+    throw new Syn1Error('checksum does not match');
   const flags = v.getUint16(6, true);
-  if (flags & ~(FLAG_TOKENS | FLAG_ROWS | FLAG_PRINTS_ONLY)) throw new Syn1Error("unknown frame flags");
+  if (flags & ~(FLAG_TOKENS | FLAG_ROWS | FLAG_PRINTS_ONLY)) throw new Syn1Error('unknown frame flags');
   return {
     kind,
     flags,
@@ -155,8 +155,8 @@ export function parseHeader(frame, kind) {
 export function encodeCall(call) {
   const result = call.result ?? new Uint8Array(0);
   if (call.held.length > HELD_MAX || call.models.length > MODELS_MAX)
-    throw new Syn1Error("too many units or models in a call");
-  if (call.waitMs < 0 || call.waitMs > WAIT_MS_MAX) throw new Syn1Error("wait_ms out of range");
+    throw new Syn1Error('too many units or models in a call');
+  if (call.waitMs < 0 || call.waitMs > WAIT_MS_MAX) throw new Syn1Error('wait_ms out of range');
   const bodyLen = CALL_BODY_LEN + call.held.length * ID_LEN + call.models.length * (ID_LEN + 4) + result.length;
   const frame = new Uint8Array(HEADER_LEN + bodyLen + CRC_LEN);
   const v = viewOf(frame);
@@ -206,17 +206,17 @@ function id16(hex) {
 export function parseAnswer(frame) {
   const header = parseHeader(frame, Kind.ANSWER);
   const body = frame.subarray(HEADER_LEN, frame.length - CRC_LEN);
-  if (header.flags || header.nSeqs || header.dim) throw new Syn1Error("an answer has no flags, sequences or rows");
-  if (body.length < ANSWER_BODY_LEN) throw new Syn1Error("answer ends early");
+  if (header.flags || header.nSeqs || header.dim) throw new Syn1Error('an answer has no flags, sequences or rows');
+  if (body.length < ANSWER_BODY_LEN) throw new Syn1Error('answer ends early');
   const v = viewOf(body);
   const reason = v.getUint16(0, true);
   const outcome = body[2];
   const unitLen = v.getUint32(8, true);
   if (reason >= Reason.END) throw new Syn1Error(`reason ${reason} is not known`);
   if (outcome > Outcome.GONE) throw new Syn1Error(`outcome ${outcome} is not known`);
-  if (body[3]) throw new Syn1Error("a byte of the answer that is zero is not");
+  if (body[3]) throw new Syn1Error('a byte of the answer that is zero is not');
   if (body.length !== ANSWER_BODY_LEN + unitLen) throw new Syn1Error("answer's length does not add up");
-  if ((reason === Reason.WORK) !== unitLen > 0) throw new Syn1Error("an answer has a unit if and only if its reason is work");
+  if ((reason === Reason.WORK) !== unitLen > 0) throw new Syn1Error('an answer has a unit if and only if its reason is work');
   return {
     header,
     reason,
@@ -244,9 +244,9 @@ export function unitInfo(frame) {
   let predict = 0;
   let at = HEADER_LEN;
   for (let i = 0; i < h.nSeqs; i++) {
-    if (at + UNIT_SEQ_LEN > end) throw new Syn1Error("unit ends early");
+    if (at + UNIT_SEQ_LEN > end) throw new Syn1Error('unit ends early');
     const rows = v.getUint32(at + 16, true);
-    if (rows > POS_MAX) throw new Syn1Error("too many rows in a unit");
+    if (rows > POS_MAX) throw new Syn1Error('too many rows in a unit');
     info.rows += rows;
     predict += v.getUint32(at + 24, true);
     info.maxNew += v.getUint32(at + 28, true);
@@ -271,11 +271,11 @@ export function resultInfo(frame) {
   const info = { id: h.unit, tokens: 0, micros: Number(h.number), notOk: 0 };
   let at = HEADER_LEN;
   for (let i = 0; i < h.nSeqs; i++) {
-    if (at + RESULT_SEQ_LEN > end) throw new Syn1Error("result ends early");
+    if (at + RESULT_SEQ_LEN > end) throw new Syn1Error('result ends early');
     const rows = v.getUint32(at + 16, true);
     const tokens = v.getUint32(at + 20, true);
     const prints = v.getUint32(at + 24, true);
-    if (Math.max(rows, tokens, prints) > POS_MAX) throw new Syn1Error("too many entries in a result");
+    if (Math.max(rows, tokens, prints) > POS_MAX) throw new Syn1Error('too many entries in a result');
     info.tokens += tokens;
     if (frame[at + 28] !== Status.OK) info.notOk++;
     const logprobs = frame[at + 30] & LOGPROBS ? 4 + 8 * frame[at + 31] : 0;

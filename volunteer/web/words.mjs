@@ -1,7 +1,7 @@
 // @ts-check
 // words.mjs - what the volunteer does and what its browser offers, in words.
 
-import { count, megabytes } from "./figures.mjs";
+import { count, megabytes } from './figures.mjs';
 
 /**
  * @typedef {import("./messages.mjs").State} State
@@ -15,37 +15,37 @@ import { count, megabytes } from "./figures.mjs";
  * @returns {{title: string, detail: string, lamp: "computing"|"checking"|"failed"|"idle"}}
  */
 export function stateWords(state) {
-  const prompts = state.sequences === 1 ? "1 prompt" : `${count(state.sequences ?? 0)} prompts`;
-  const detail = state.detail ?? "";
+  const prompts = state.sequences === 1 ? '1 prompt' : `${count(state.sequences ?? 0)} prompts`;
+  const detail = state.detail ?? '';
   switch (state.name) {
-    case "stopped":
-      return { title: "Stopped", detail: detail || "This device computes nothing.", lamp: "idle" };
-    case "probing":
-      return { title: "Testing the engine", detail: "A known piece of work must come out right, byte for byte.", lamp: "idle" };
-    case "joining":
-      return { title: "Joining", detail: "Telling the server that this device is here.", lamp: "idle" };
-    case "downloading":
+    case 'stopped':
+      return { title: 'Stopped', detail: detail || 'This device computes nothing.', lamp: 'idle' };
+    case 'probing':
+      return { title: 'Testing the engine', detail: 'A known piece of work must come out right, byte for byte.', lamp: 'idle' };
+    case 'joining':
+      return { title: 'Joining', detail: 'Telling the server that this device is here.', lamp: 'idle' };
+    case 'downloading':
       return {
         title: `Downloading ${state.model}`,
         detail: `${megabytes(state.done)} of ${megabytes(state.total)}`,
-        lamp: "idle",
+        lamp: 'idle',
       };
-    case "loading":
-      return { title: `Verifying ${state.model}`, detail: "Each byte goes through SHA-256 on its way into the engine.", lamp: "idle" };
-    case "computing":
-      return { title: "Computing", detail: `${prompts} at a time`, lamp: "computing" };
-    case "checking":
-      return { title: "Checking", detail: `Recomputing ${prompts} that another device answered`, lamp: "checking" };
-    case "resting":
-      return { title: "Resting", detail: "Between two units of work, as you asked.", lamp: "idle" };
-    case "waiting":
-      return { title: "Waiting", detail, lamp: "idle" };
-    case "retrying":
-      return { title: "Reconnecting", detail, lamp: "idle" };
-    case "standby":
-      return { title: "Standing by", detail, lamp: "idle" };
-    case "failed":
-      return { title: "It does not work", detail, lamp: "failed" };
+    case 'loading':
+      return { title: `Verifying ${state.model}`, detail: 'Each byte goes through SHA-256 on its way into the engine.', lamp: 'idle' };
+    case 'computing':
+      return { title: 'Computing', detail: `${prompts} at a time`, lamp: 'computing' };
+    case 'checking':
+      return { title: 'Checking', detail: `Recomputing ${prompts} that another device answered`, lamp: 'checking' };
+    case 'resting':
+      return { title: 'Resting', detail: 'Between two units of work, as you asked.', lamp: 'idle' };
+    case 'waiting':
+      return { title: 'Waiting', detail, lamp: 'idle' };
+    case 'retrying':
+      return { title: 'Reconnecting', detail, lamp: 'idle' };
+    case 'standby':
+      return { title: 'Standing by', detail, lamp: 'idle' };
+    case 'failed':
+      return { title: 'It does not work', detail, lamp: 'failed' };
     default:
       throw new TypeError(`unknown state: ${String(state.name)}`);
   }
@@ -60,15 +60,15 @@ export function featureWords(f) {
   const lines = [];
   if (!f.secure)
     lines.push(
-      "This address is not secure (https), so the browser gives the page no storage: the model is downloaded " +
-        "at each visit. Computing works all the same.",
+      'This address is not secure (https), so the browser gives the page no storage: the model is downloaded ' +
+        'at each visit. Computing works all the same.',
     );
-  if (!f.simd) lines.push("WebAssembly SIMD is missing. Without it this browser cannot take part; a newer one can.");
-  else if (f.relaxed) lines.push("WebAssembly with relaxed SIMD: the fast engine.");
-  else lines.push("WebAssembly SIMD, but not its relaxed form: the engine works, more slowly.");
-  if (f.storage === "opfs") lines.push("Private file storage: the model stays here between visits.");
-  else if (f.storage === "cache") lines.push("Cache storage: the model stays here between visits.");
-  else if (f.secure) lines.push("No storage (a private window?): the model is downloaded at each visit.");
+  if (!f.simd) lines.push('WebAssembly SIMD is missing. Without it this browser cannot take part; a newer one can.');
+  else if (f.relaxed) lines.push('WebAssembly with relaxed SIMD: the fast engine.');
+  else lines.push('WebAssembly SIMD, but not its relaxed form: the engine works, more slowly.');
+  if (f.storage === 'opfs') lines.push('Private file storage: the model stays here between visits.');
+  else if (f.storage === 'cache') lines.push('Cache storage: the model stays here between visits.');
+  else if (f.secure) lines.push('No storage (a private window?): the model is downloaded at each visit.');
   if (f.quota) lines.push(`Storage that this page may still use: ${megabytes(f.quota)}.`);
   lines.push(`Processor threads: ${count(f.cores)}; one is used.`);
   return lines;
@@ -86,10 +86,10 @@ export function offerWords(models, maxBytes) {
     const least = models.reduce((n, m) => Math.min(n, m.bytes), Infinity);
     const note = models.length
       ? `The smallest model takes ${megabytes(least)}; allow more below to take part.`
-      : "The server offers no model at the moment.";
-    return { button: "Start", note, fits: models.length === 0 };
+      : 'The server offers no model at the moment.';
+    return { button: 'Start', note, fits: models.length === 0 };
   }
-  if (model.missing === 0) return { button: "Start", note: `The model ${model.name} is on this device already.`, fits: true };
+  if (model.missing === 0) return { button: 'Start', note: `The model ${model.name} is on this device already.`, fits: true };
   return {
     button: `Start and download ${megabytes(model.missing)}`,
     note: `The model ${model.name}, once.`,

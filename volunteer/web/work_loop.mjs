@@ -3,11 +3,13 @@
 // one talks (a call brings a result and returns the next unit), one computes.
 // Up to two units are in hand, so that the device does not wait for the network.
 
-import { sleep } from "./http.mjs";
-import { reasonText } from "./reasons.mjs";
-import { Outcome, Reason, encodeCall, resultInfo, unitInfo } from "./syn1.mjs";
+import { sleep } from './http.mjs';
+import { reasonText } from './reasons.mjs';
+import { Outcome, Reason, encodeCall, resultInfo, unitInfo } from './syn1.mjs';
 
 const HAND_MAX = 2;
+/** @type {number[]} reasons for which the server holds a call that may wait */
+const HELD = [Reason.NO_WORK, Reason.TRUST];
 const FAILURES_MAX = 3;
 const EWMA = 0.3; // weight of the newest measurement
 
@@ -61,7 +63,7 @@ export class WorkLoop {
     this.prefill = 0;
     this.decode = 0;
     this.failures = 0;
-    this.why = "Ready. The server answers as soon as there is something to compute.";
+    this.why = 'Ready. The server answers as soon as there is something to compute.';
     this.asked = false; // no more to be had while the hand is not empty
     /** @type {(() => void)[]} */
     this.waiters = [];
@@ -75,14 +77,14 @@ export class WorkLoop {
     const control = new AbortController();
     const stop = () => control.abort(signal.reason);
     signal.throwIfAborted();
-    signal.addEventListener("abort", stop, { once: true });
+    signal.addEventListener('abort', stop, { once: true });
     const loops = [this.talk(control.signal), this.compute(control.signal), this.report(control.signal),
       this.member.presence(control.signal)];
     try {
       await Promise.all(loops);
     } finally {
-      signal.removeEventListener("abort", stop);
-      control.abort(new DOMException("this membership ended", "AbortError"));
+      signal.removeEventListener('abort', stop);
+      control.abort(new DOMException('this membership ended', 'AbortError'));
       await Promise.allSettled(loops);
     }
   }
@@ -99,9 +101,9 @@ export class WorkLoop {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
       const stop = () => reject(signal.reason);
-      signal.addEventListener("abort", stop, { once: true });
+      signal.addEventListener('abort', stop, { once: true });
       this.waiters.push(() => {
-        signal.removeEventListener("abort", stop);
+        signal.removeEventListener('abort', stop);
         resolve(undefined);
       });
     });
@@ -127,7 +129,7 @@ export class WorkLoop {
         waitMs,
         result: posted?.frame ?? null,
       });
-      if (waitMs) this.hooks.onState({ name: "waiting", detail: this.why });
+      if (waitMs) this.hooks.onState({ name: 'waiting', detail: this.why });
       const answer = await this.member.call(call, waitMs, this.callHooks(), signal);
       if (posted) this.count(posted, answer.outcome);
       if (answer.unit) this.take(answer.unit);
@@ -139,7 +141,7 @@ export class WorkLoop {
     return {
       onRetry: (/** @type {string} */ why, /** @type {number} */ ms) => {
         const detail = `${sentence(why)} Trying again in ${Math.max(1, Math.round(ms / 1000))} s; nothing is lost.`;
-        this.hooks.onState({ name: "retrying", detail });
+        this.hooks.onState({ name: 'retrying', detail });
       },
       onDown: (/** @type {number} */ n) => { this.counts.bytesDown += n; },
       onUp: (/** @type {number} */ n) => { this.counts.bytesUp += n; },
@@ -176,8 +178,8 @@ export class WorkLoop {
     this.asked = false;
     this.why = reasonText(answer.reason);
     if (answer.reason === Reason.NOT_CACHED) return this.shelf.fetch(answer.header.model, signal);
-    this.hooks.onState({ name: "waiting", detail: this.why });
-    if (waitMs === 0 && answer.reason === Reason.NO_WORK) return; // the next call waits there
+    this.hooks.onState({ name: 'waiting', detail: this.why });
+    if (waitMs === 0 && HELD.includes(answer.reason)) return; // the next call waits there
     await sleep(answer.retryMs * (0.75 + Math.random() / 2), signal);
   }
 
@@ -186,7 +188,7 @@ export class WorkLoop {
     for (;;) {
       while (!this.hand.length) await this.change(signal);
       const { info, frame } = this.hand[0];
-      this.hooks.onState({ name: info.check ? "checking" : "computing", sequences: info.sequences });
+      this.hooks.onState({ name: info.check ? 'checking' : 'computing', sequences: info.sequences });
       const started = performance.now();
       const done = await this.tryRun(info, frame, signal);
       const ms = performance.now() - started;
@@ -196,7 +198,7 @@ export class WorkLoop {
       this.changed();
       const restMs = ms * (1 / this.duty() - 1);
       if (restMs > 1) {
-        if (this.hand.length) this.hooks.onState({ name: "resting" });
+        if (this.hand.length) this.hooks.onState({ name: 'resting' });
         await sleep(restMs, signal);
       }
     }

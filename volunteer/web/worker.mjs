@@ -3,15 +3,15 @@
 // shows and asks, and the engine, which only computes. It looks at the device,
 // joins, keeps the model, works, and joins again when the server forgot it.
 
-import { RemoteEngine } from "./engine_remote.mjs";
-import { WasmEngine } from "./engine_wasm.mjs";
-import { findFeatures } from "./features.mjs";
-import { Membership, RejoinError, listModels } from "./grid.mjs";
-import { Backoff, HttpError, NetworkError, sleep } from "./http.mjs";
-import { dispatch } from "./messages.mjs";
-import { Models, TooLargeError } from "./models.mjs";
-import { openStore } from "./shard_store.mjs";
-import { WorkLoop, newCounts } from "./work_loop.mjs";
+import { RemoteEngine } from './engine_remote.mjs';
+import { WasmEngine } from './engine_wasm.mjs';
+import { findFeatures } from './features.mjs';
+import { Membership, RejoinError, listModels } from './grid.mjs';
+import { Backoff, HttpError, NetworkError, sleep } from './http.mjs';
+import { dispatch } from './messages.mjs';
+import { Models, TooLargeError } from './models.mjs';
+import { openStore } from './shard_store.mjs';
+import { WorkLoop, newCounts } from './work_loop.mjs';
 
 /**
  * @typedef {import("./messages.mjs").State} State
@@ -23,8 +23,8 @@ import { WorkLoop, newCounts } from "./work_loop.mjs";
  */
 
 const BASE = self.location.origin;
-const MODULES = Object.freeze({ relaxed: "synapse-relaxed.wasm", simd: "synapse-simd.wasm" });
-const LOCK = "synapse-volunteer";
+const MODULES = Object.freeze({ relaxed: 'synapse-relaxed.wasm', simd: 'synapse-simd.wasm' });
+const LOCK = 'synapse-volunteer';
 
 /** @type {Tuning} */
 const tuning = { intensity: 100, maxBytes: 512e6 };
@@ -41,7 +41,7 @@ function tell(message) {
 
 /** @param {State} state */
 function tellState(state) {
-  tell({ kind: "state", state });
+  tell({ kind: 'state', state });
 }
 
 /** @param {string} file */
@@ -60,9 +60,9 @@ async function look() {
       for (const s of model.shards) if (!(await store.get(s.sha256, s.bytes))) missing += s.bytes;
       models.push({ id: model.id, name: model.name, bytes: model.bytes, missing });
     }
-    tell({ kind: "found", features, models, problem: null });
+    tell({ kind: 'found', features, models, problem: null });
   } catch (error) {
-    tell({ kind: "found", features, models: [], problem: textOf(error) });
+    tell({ kind: 'found', features, models: [], problem: textOf(error) });
   }
 }
 
@@ -76,14 +76,14 @@ function start(m) {
     try {
       await alone(() => contribute(m, control.signal), control.signal);
     } catch (error) {
-      if (!control.signal.aborted) tellState({ name: "failed", detail: textOf(error) });
+      if (!control.signal.aborted) tellState({ name: 'failed', detail: textOf(error) });
     }
-    if (control.signal.aborted && running === control) tellState({ name: "stopped" });
+    if (control.signal.aborted && running === control) tellState({ name: 'stopped' });
   });
 }
 
 function stop() {
-  running?.abort(new DOMException("stopped", "AbortError"));
+  running?.abort(new DOMException('stopped', 'AbortError'));
 }
 
 /**
@@ -95,8 +95,8 @@ function stop() {
 async function alone(work, signal) {
   if (!navigator.locks) return work();
   const timer = setTimeout(() => tellState({
-    name: "standby",
-    detail: "Another tab of this browser is contributing. This one takes over when that one stops.",
+    name: 'standby',
+    detail: 'Another tab of this browser is contributing. This one takes over when that one stops.',
   }), 500);
   try {
     await navigator.locks.request(LOCK, { signal }, () => {
@@ -113,7 +113,7 @@ async function alone(work, signal) {
  * @param {AbortSignal} signal
  */
 async function contribute(m, signal) {
-  tellState({ name: "probing" });
+  tellState({ name: 'probing' });
   const features = await findFeatures();
   const { engine, wasm, backend } = await openBest(features);
   const hashes = await WasmEngine.open(wasm);
@@ -131,14 +131,15 @@ async function contribute(m, signal) {
     },
     tuning,
     onState: tellState,
-    onBytes: (n) => { counts.bytesDown += n; tell({ kind: "counts", counts }); },
+    onTrouble: (text) => tell({ kind: 'trouble', text }),
+    onBytes: (n) => { counts.bytesDown += n; tell({ kind: 'counts', counts }); },
   });
-  const onStop = () => { spare?.end("stopped"); models.drop("stopped"); };
-  signal.addEventListener("abort", onStop, { once: true });
+  const onStop = () => { spare?.end('stopped'); models.drop('stopped'); };
+  signal.addEventListener('abort', onStop, { once: true });
   try {
     await memberships(m, backend, models, signal);
   } finally {
-    signal.removeEventListener("abort", onStop);
+    signal.removeEventListener('abort', onStop);
     onStop();
   }
 }
@@ -149,18 +150,18 @@ async function contribute(m, signal) {
  */
 async function openBest(features) {
   if (!features.simd)
-    throw new Error("This browser lacks WebAssembly SIMD, which the engine needs. A newer browser will do.");
+    throw new Error('This browser lacks WebAssembly SIMD, which the engine needs. A newer browser will do.');
   const files = features.relaxed ? [MODULES.relaxed, MODULES.simd] : [MODULES.simd];
-  let why = "";
+  let why = '';
   for (const file of files) {
     const engine = new RemoteEngine();
     try {
       const { backend } = await engine.open(moduleUrl(file));
       return { engine, wasm: moduleUrl(file), backend };
     } catch (error) {
-      engine.end("it did not prove itself");
+      engine.end('it did not prove itself');
       why = textOf(error);
-      tell({ kind: "trouble", text: `${file} cannot be used here: ${why}` });
+      tell({ kind: 'trouble', text: `${file} cannot be used here: ${why}` });
     }
   }
   throw new Error(`No engine works in this browser: ${why}`);
@@ -180,17 +181,17 @@ async function memberships(m, backend, models, signal) {
     /** @type {Membership|null} */
     let member = null;
     try {
-      tellState({ name: "joining" });
+      tellState({ name: 'joining' });
       await models.prepare(await listModels(BASE, signal), signal);
-      tellState({ name: "joining" });
+      tellState({ name: 'joining' });
       member = await Membership.join(BASE, { ...who, memory: tuning.maxBytes }, signal);
       const { id, token, accountId, name } = member;
-      tell({ kind: "joined", id, token, accountId, name, backend });
+      tell({ kind: 'joined', id, token, accountId, name, backend });
       backoff.reset();
       const hooks = {
         onState: tellState,
-        onCounts: () => tell({ kind: "counts", counts }),
-        onTrouble: (/** @type {string} */ text) => tell({ kind: "trouble", text }),
+        onCounts: () => tell({ kind: 'counts', counts }),
+        onTrouble: (/** @type {string} */ text) => tell({ kind: 'trouble', text }),
       };
       await new WorkLoop(member, models, tuning, counts, hooks).run(signal);
     } catch (error) {
@@ -199,7 +200,7 @@ async function memberships(m, backend, models, signal) {
       if (!isPassing(error)) throw error;
       const ms = backoff.next();
       const again = `Trying again in ${Math.max(1, Math.round(ms / 1000))} s.`;
-      tellState({ name: "retrying", detail: `${textOf(error)} ${again}` });
+      tellState({ name: 'retrying', detail: `${textOf(error)} ${again}` });
       await sleep(ms, signal);
     }
   }
