@@ -12,6 +12,7 @@
 enum {
     BACKOFF_FIRST_MS = 50,
     BACKOFF_MAX_MS = 2000,
+    CONNECT_S = 5, // from the first byte out to up
     ADDRESS_MAX = 255,
     FUNCTION_MAX = 64,
 };
@@ -72,6 +73,7 @@ static void now_up(struct sched_link *link)
     if (!link->loaded || !link->subscribed || link->up)
         return;
     link->up = true;
+    event_del(link->retry);
     link->backoff_ms = BACKOFF_FIRST_MS;
     link->hooks.on_state(true, NULL, link->hooks.ctx);
 }
@@ -166,8 +168,13 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
     struct sched_link *link = arg;
     const char *load[] = {"FUNCTION", "LOAD", (const char *)sched_library_text};
     size_t load_len[] = {8, 4, sched_library_len};
+    struct timeval limit = {CONNECT_S, 0};
 
     (void)fd, (void)what;
+    if (link->calls || link->wakes) {
+        fail(link, "no answer");
+        return;
+    }
     link->calls = open_one(link);
     if (link->calls)
         link->wakes = open_one(link);
@@ -178,8 +185,11 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
     if (redisAsyncCommandArgv(link->calls, on_loaded, link, 3, load,
                               load_len) != REDIS_OK ||
         redisAsyncCommand(link->wakes, on_message, link, "SUBSCRIBE %swake",
-                          link->prefix) != REDIS_OK)
+                          link->prefix) != REDIS_OK) {
         fail(link, "cannot connect");
+        return;
+    }
+    event_add(link->retry, &limit);
 }
 
 // "unix:/path" or "HOST:PORT".

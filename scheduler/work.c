@@ -121,6 +121,7 @@ static void park(struct sched_work *work, struct sched_empty empty,
 {
     bool hold = empty.reason == SYN1_NO_WORK || empty.reason == SYN1_TRUST;
 
+    work->has_result = false; // it is committed
     if (!hold || work->superseded || time_is_up(work)) {
         empty.retry_ms = retry_ms(work);
         end_empty(work, empty);

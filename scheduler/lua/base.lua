@@ -8,7 +8,8 @@
 -- <m> is the first 16 bytes of a model's id in hex, <u> a unit id in hex.
 --
 --   m:<m>        hash  a model: name, id, vocab, ctx, ends, span, cr (credit of
---                      1000 rows), ps and pst (fingerprint seed, since when)
+--                      1000 rows), t (when it was put), ps and pst
+--                      (fingerprint seed, since when)
 --   models       set   of <m>
 --   vols         zset  volunteer -> when it counts as gone
 --   v:<id>       hash  a volunteer; see volunteer.lua

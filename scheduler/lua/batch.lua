@@ -56,7 +56,7 @@ local function model_put(keys, args)
   local x = base.open(keys)
   local m = base.hex(args[1]:sub(1, 16))
   R('HSET', x.P .. 'm:' .. m, 'id', args[1], 'name', args[2], 'span', args[3],
-    'vocab', args[4], 'ctx', args[5], 'ends', args[6], 'cr', args[7])
+    'vocab', args[4], 'ctx', args[5], 'ends', args[6], 'cr', args[7], 't', x.now)
   R('SADD', x.P .. 'models', m)
   return 'ok'
 end

@@ -69,9 +69,12 @@ local function add_sticky(x, c)
   end
 end
 
--- The fair part of a queue: what is there is shared by those that are online.
-local function share(x, key)
-  local n = R('ZCARD', x.P .. 'vols') - R('SCARD', x.P .. 'refs')
+-- The fair part of a queue: what is there is shared by those that were heard
+-- of lately.
+local LATELY_MS = 10000
+local function share(x, c, key)
+  local n = R('ZCOUNT', x.P .. 'vols', x.now + c.p.seen_ms - LATELY_MS, '+inf')
+  n = n - R('SCARD', x.P .. 'refs')
   return math.ceil(R('ZCARD', key) / math.max(n, 1))
 end
 
@@ -80,7 +83,7 @@ end
 local function add_checks(x, c)
   local queue = x.P .. 'c:' .. c.m
   local later = {}
-  c.fresh, c.share = 0, share(x, queue)
+  c.fresh, c.share = 0, share(x, c, queue)
   for _, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
     if not room(c) then return end
     local s = base.load(sequence.key(x, sid), 'sn', 'bad', 'av', 'avt')
@@ -149,7 +152,7 @@ end
 -- go to others while there are any.
 local function add_new(x, c)
   local queue = x.P .. 'q:' .. c.m
-  c.fresh, c.share = c.fresh_all, share(x, queue) + c.fresh_all
+  c.fresh, c.share = c.fresh_all, share(x, c, queue) + c.fresh_all
   for _, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
     if not room(c) then return end
     local s = base.load(sequence.key(x, sid), 'bad', 'av', 'avt')
@@ -223,17 +226,18 @@ local function lease(x, c, uid)
   return reply
 end
 
--- What a volunteer that caches nothing should fetch: a model with work, or any.
+-- What a volunteer that caches nothing should fetch: a model with work, or the
+-- one that was put last.
 local function to_fetch(x)
-  local any
+  local best, best_t
   for _, m in ipairs(R('SMEMBERS', x.P .. 'models')) do
-    any = any or m
+    local t = tonumber(R('HGET', x.P .. 'm:' .. m, 't')) or 0
     if R('ZCARD', x.P .. 'q:' .. m) + R('ZCARD', x.P .. 'c:' .. m) > 0 then
-      any = m
-      break
+      t = t * 2
     end
+    if not best or t > best_t then best, best_t = m, t end
   end
-  return any
+  return best
 end
 
 -- {"none", reason, ms until a look is worth while, model or "", its span}

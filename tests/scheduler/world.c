@@ -167,6 +167,9 @@ static void check_keys(struct world *w)
     }
     freeReplyObject(r);
     redisFree(c);
+    CHECK_EQ(world_redis(w, "HGET syn:{0}:g n_q"), 0);
+    CHECK_EQ(world_redis(w, "HGET syn:{0}:g n_r"), 0);
+    CHECK_EQ(world_redis(w, "HGET syn:{0}:g n_c"), 0);
 }
 
 void world_release(struct world *w)
