@@ -73,9 +73,9 @@ static enum err open_source(const struct world *w, uint8_t out[SHA256_LEN])
 static enum err open_model(const struct world *w, uint8_t out[SHA256_LEN])
 {
     struct model *model = NULL;
-    const struct tensor *tensors;
+    const struct tensor *tensors = NULL;
     char why[WHY_LEN_MAX];
-    size_t n;
+    size_t n = 0;
     enum err err = model_open(w->model_dir, &model, why, sizeof why);
 
     if (!err)
