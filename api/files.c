@@ -1,30 +1,35 @@
 #include "api/files.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-// Sync now and then, so that the last sync of a large file is short.
-enum { SYNC_BYTES = 4 << 20, TEMP_NAME_MAX = API_FILE_NAME_MAX + 8 };
+#include "api/secret.h"
 
-static void temp_name(const struct api_file *file, char out[TEMP_NAME_MAX])
-{
-    snprintf(out, TEMP_NAME_MAX, "%s.part", file->name);
-}
+// Sync now and then, so that the last sync of a large file is short.
+enum { SYNC_BYTES = 4 << 20, STALE_S = 24 * 60 * 60 };
+
+#define PART ".part"
 
 enum err api_file_create(int dir_fd, const char *name, struct api_file *out)
 {
     struct api_file file = {.dir_fd = dir_fd, .fd = -1};
-    char temp[TEMP_NAME_MAX];
+    char mark[API_ID_MAX + 1];
 
     if (strlen(name) > API_FILE_NAME_MAX)
         return ERR_RANGE;
+    // Another process may be writing the same file.
+    if (api_secret_id("", mark))
+        return ERR_IO;
     snprintf(file.name, sizeof file.name, "%s", name);
-    temp_name(&file, temp);
-    file.fd =
-        openat(dir_fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    snprintf(file.temp, sizeof file.temp, "%s.%.16s" PART, file.name, mark);
+    file.fd = openat(dir_fd, file.temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                     0600);
     if (file.fd < 0)
         return ERR_IO;
     *out = file;
@@ -57,11 +62,8 @@ enum err api_file_write(struct api_file *file, const void *buf, size_t len)
 
 enum err api_file_finish(struct api_file *file)
 {
-    char temp[TEMP_NAME_MAX];
-
-    temp_name(file, temp);
     if (fsync(file->fd) ||
-        renameat(file->dir_fd, temp, file->dir_fd, file->name) ||
+        renameat(file->dir_fd, file->temp, file->dir_fd, file->name) ||
         fsync(file->dir_fd))
         return ERR_IO;
     close(file->fd);
@@ -71,12 +73,31 @@ enum err api_file_finish(struct api_file *file)
 
 void api_file_release(struct api_file *file)
 {
-    char temp[TEMP_NAME_MAX];
-
     if (file->fd < 0)
         return;
-    temp_name(file, temp);
     close(file->fd);
     file->fd = -1;
-    unlinkat(file->dir_fd, temp, 0);
+    unlinkat(file->dir_fd, file->temp, 0);
+}
+
+void api_files_sweep(int dir_fd)
+{
+    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    time_t now = time(NULL);
+    struct dirent *entry;
+
+    if (!dir && fd >= 0)
+        close(fd);
+    while (dir && (entry = readdir(dir))) {
+        size_t len = strlen(entry->d_name), end = sizeof PART - 1;
+        struct stat st;
+
+        if (len > end && strcmp(entry->d_name + len - end, PART) == 0 &&
+            fstatat(dir_fd, entry->d_name, &st, 0) == 0 &&
+            now - st.st_mtime > STALE_S)
+            unlinkat(dir_fd, entry->d_name, 0);
+    }
+    if (dir)
+        closedir(dir);
 }

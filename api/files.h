@@ -15,6 +15,7 @@ struct api_file {
     int dir_fd; // borrowed
     int fd;     // -1: not open
     char name[API_FILE_NAME_MAX + 1];
+    char temp[API_FILE_NAME_MAX + 32]; // its name until it is finished
     uint64_t n_bytes;
     uint64_t n_unsynced;
 };
@@ -33,5 +34,8 @@ MUST_USE enum err api_file_finish(struct api_file *file);
 // Drop what is not finished. Fine on a finished file, or a zeroed one with fd
 // -1.
 void api_file_release(struct api_file *file);
+
+// Remove what crashes left unfinished more than a day ago.
+void api_files_sweep(int dir_fd);
 
 #endif

@@ -135,6 +135,11 @@ void api_referee_child_end(struct api_referee_child *child)
         kill(child->pid, SIGTERM);
 }
 
+bool api_referee_child_is_gone(const struct api_referee_child *child)
+{
+    return !child || child->pid == 0;
+}
+
 void api_referee_child_stop(struct api_referee_child *child)
 {
     int64_t end = api_clock_ms() + STOP_MS;

@@ -4,6 +4,8 @@
 #ifndef API_REFEREE_CHILD_H
 #define API_REFEREE_CHILD_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct api_referee_child;
@@ -28,6 +30,9 @@ void api_referee_child_look(struct api_referee_child *child);
 
 // Ask it to end, without waiting; it is not started again. NULL is fine.
 void api_referee_child_end(struct api_referee_child *child);
+
+// True if none is running.
+bool api_referee_child_is_gone(const struct api_referee_child *child);
 
 // End it and wait for it, a moment at most. NULL is fine.
 void api_referee_child_stop(struct api_referee_child *child);

@@ -39,7 +39,8 @@ struct api_server {
     int web_fd;
     char operator_key[API_OPERATOR_KEY_LEN + 1];
     bool models_put; // the store knows the models
-    bool draining;
+    bool draining;   // no work is given out any more
+    bool closed;     // no connection is accepted any more
     struct event *signals[4];
     struct event *drain_tick;
     int64_t drain_until_ms;

@@ -18,6 +18,7 @@
 
 #include "api/callbacks.h"
 #include "api/clock.h"
+#include "api/files.h"
 #include "api/http.h"
 #include "api/ingest.h"
 #include "api/log.h"
@@ -37,6 +38,7 @@ enum {
     PEM_MAX = 1 << 20,
     DRAIN_MS = 5000, // for requests under way to end
     DRAIN_TICK_MS = 20,
+    GOODBYE_MS = 1000, // for the referee's parting call
 };
 
 // Say what is wrong on stderr, for the person who started us.
@@ -201,6 +203,7 @@ static bool folders_open(struct api_server *server)
     server->files_fd = open(opt->files, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (server->files_fd < 0)
         return complain(opt->files, strerror(errno));
+    api_files_sweep(server->files_fd);
     server->web_fd = open(opt->web, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (server->web_fd < 0)
         api_log(API_LOG_WARN, "no_pages", "web=\"%s\" error=\"%s\"", opt->web,
@@ -357,7 +360,16 @@ static void on_drain_tick(evutil_socket_t fd, short what, void *arg)
                (server->inner ? api_http_n_requests(server->inner) : 0);
 
     (void)fd, (void)what;
-    if (n == 0 || api_clock_ms() >= server->drain_until_ms)
+    // The referee may still say goodbye; then nobody new comes in.
+    if (!server->closed &&
+        (api_referee_child_is_gone(server->referee) ||
+         api_clock_ms() > server->drain_until_ms - DRAIN_MS + GOODBYE_MS)) {
+        server->closed = true;
+        api_http_drain(server->http);
+        if (server->inner)
+            api_http_drain(server->inner);
+    }
+    if ((n == 0 && server->closed) || api_clock_ms() >= server->drain_until_ms)
         event_base_loopbreak(server->base);
 }
 
@@ -375,9 +387,6 @@ static void on_signal(evutil_socket_t signal, short what, void *arg)
     server->draining = true;
     api_referee_child_end(server->referee);
     server->drain_until_ms = api_clock_ms() + DRAIN_MS;
-    api_http_drain(server->http);
-    if (server->inner)
-        api_http_drain(server->inner);
     sched_store_drain(server->store);
     api_presence_drain(server);
     event_add(server->drain_tick, &tick);

@@ -3,9 +3,10 @@
 // @ts-check
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { get as httpsGet } from 'node:https';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -197,4 +198,52 @@ test('a data folder whose path is too long for a socket works', async () => {
   child.kill('SIGTERM');
   const [code] = await once(child, 'exit');
   assert.equal(code, 0);
+});
+
+test('https serves the same, and the referee still gets in', async () => {
+  const key = path.join(folder, 'key.pem');
+  const cert = path.join(folder, 'cert.pem');
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',
+    '-keyout', key, '-out', cert, '-days', '2', '-subj', '/CN=grid.example'], { stdio: 'ignore' });
+  const data = path.join(folder, 'data-tls');
+  const child = spawn(SYNAPSED, ['--models', await models(), '--data', data, '--listen', '127.0.0.1:0', '--tls-cert', cert, '--tls-key', key], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const [line] = await once(child.stdout, 'data');
+  const url = /listening on (https:\S+)/.exec(String(line))?.[1] ?? '';
+  /** @param {string} route @returns {Promise<{status: number | undefined, text: string}>} */
+  const get = (route) => new Promise((resolve, reject) => {
+    httpsGet(url + route, { ca: readFileSync(cert), servername: 'grid.example', agent: false }, (response) => {
+      let text = '';
+      response.on('data', (part) => (text += part));
+      response.on('end', () => resolve({ status: response.statusCode, text }));
+    }).on('error', reject);
+  });
+  await until(async () => (await get('/v1/stats').catch(() => null))?.text.includes('"referees":1'), 'referee', 20_000);
+  assert.equal((await get('/healthz')).status, 200);
+  child.kill('SIGTERM');
+  const [code] = await once(child, 'exit');
+  assert.equal(code, 0);
+});
+
+test('two servers share one grid', async () => {
+  const grid = await Grid.start();
+  const redis = ['--redis', `unix:${path.join(grid.data, 'redis.sock')}`, '--files', path.join(grid.data, 'files')];
+  const child = spawn(SYNAPSED, ['--models', grid.models, '--data', path.join(folder, 'data-second'), '--listen', '127.0.0.1:0', '--no-referee', ...redis], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const [line] = await once(child.stdout, 'data');
+  const second = /listening on (\S+)/.exec(String(line))?.[1] ?? '';
+  await until(async () => (await health(second)) === 200, 'health', 10_000);
+  // Submitted to one, computed through the other.
+  const first = grid.url;
+  const { id } = await grid.submit([{ custom_id: 'a', prompt: 'Once upon', max_tokens: 4, temperature: 0 }]);
+  grid.url = second;
+  grid.volunteer('v1', ['--quiet']);
+  assert.equal((await grid.finished(id, 60_000)).request_counts.completed, 1);
+  const lines = await grid.results(id);
+  grid.url = first;
+  assert.deepEqual(await grid.results(id), lines);
+  await Promise.all(grid.volunteers.map((volunteer) => volunteer.stop()));
+  child.kill('SIGTERM');
+  const [code] = await once(child, 'exit');
+  assert.equal(code, 0);
+  assert.equal(await health(first), 200); // its Redis was not the second one's to end
+  assert.deepEqual(await grid.stop(), []);
 });
