@@ -63,7 +63,7 @@ const living = new Map();
 /** @param {GridType} grid @param {string} name */
 function enlist(grid, name) {
   // Slow enough that a batch lasts longer than the kills.
-  living.set(name, grid.volunteer(name, ['--sequences', '3', '--delay-ms', '100', '--threads', '1']));
+  living.set(name, grid.volunteer(name, ['--sequences', '2', '--delay-ms', '250', '--threads', '1']));
 }
 
 /** @type {Record<string, (grid: GridType) => Promise<void>>} */
@@ -115,13 +115,16 @@ function faultsOf(lines) {
 async function round(grid, kinds) {
   const start = Date.now();
   const { id } = await grid.submit(requests);
+  let inTime = 0; // blows that met the batch under way
   for (const kind of kinds) {
     await sleep((random() * KILL_WITHIN_MS) / kinds.length);
+    const before = await grid.ask(`/v1/batches/${id}`).catch(() => null);
+    if (before?.status !== 'completed') inTime++;
     await blows[kind](grid);
   }
   const batch = await grid.finished(id, LIMIT_MS);
   const faults = batch.status === 'completed' ? faultsOf(await grid.results(id)) : [`it is ${batch.status}`];
-  return { faults, seconds: (Date.now() - start) / 1000 };
+  return { faults, inTime, seconds: (Date.now() - start) / 1000 };
 }
 
 async function main() {
@@ -133,7 +136,7 @@ async function main() {
   const grid = await Grid.start();
   /** @type {{close(): Promise<void>} | undefined} */
   let browser;
-  let right = 0;
+  let right = 0, nBlows = 0, nInTime = 0;
   try {
     for (const name of NAMES) enlist(grid, name);
     if (nBrowsers) {
@@ -145,8 +148,11 @@ async function main() {
     console.log(`chaos: undisturbed, ${calm.seconds.toFixed(1)} s`);
     for (let i = 1; i <= rounds; i++) {
       const kinds = Array.from({ length: 1 + Math.floor(random() * 3) }, () => oneOf(Object.keys(blows)));
-      const { faults, seconds } = await round(grid, kinds).catch((error) => ({ faults: [String(error)], seconds: 0 }));
+      const { faults, inTime, seconds } = await round(grid, kinds)
+        .catch((error) => ({ faults: [String(error)], inTime: 0, seconds: 0 }));
       if (!faults.length) right++;
+      nBlows += kinds.length;
+      nInTime += inTime;
       console.log(`chaos: round ${i} of ${rounds}: killed ${kinds.join(', ')}; ` +
         `${faults.length ? faults.slice(0, 3).join('; ') : 'all lines right'}, ${seconds.toFixed(1)} s`);
     }
@@ -155,6 +161,7 @@ async function main() {
     await grid.stop();
   }
   const ok = right === rounds;
+  console.log(`chaos: ${nInTime} of ${nBlows} kills met a batch under way`);
   console.log(`chaos rounds right\t${right}\t${rounds}\t${(right / rounds).toFixed(2)}\t1.00\t${ok ? 'ok' : 'short'}`);
   return ok ? 0 : 1;
 }

@@ -2,6 +2,7 @@
 #include <event2/event.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,6 +241,7 @@ int cli_keys(int argc, char **argv)
     }
     if (strcmp(k.verb, "create") == 0 && !key_draw(&k))
         return cli_fail(argv[0], "no randomness");
+    signal(SIGPIPE, SIG_IGN); // a lost connection is an error, no end
     err = keys_run(&k);
     // A lost reply is asked again: then the key that is there is ours.
     if (err == ERR_EXISTS && strcmp(k.verb, "create") == 0)

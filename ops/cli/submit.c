@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -452,6 +453,7 @@ int cli_submit(int argc, char **argv)
             &(struct native_net_config){.cacert = s.cacert, .stop_fd = -1},
             &s.net))
         return cli_fail(argv[0], "libcurl cannot be started");
+    signal(SIGPIPE, SIG_IGN); // a lost connection is an error, no end
     status = CLI_FAILED;
     if (s.out_path)
         s.out = fopen(s.out_path, "w");

@@ -13,6 +13,7 @@
 
 #include "cli.h"
 #include "engine/engine.h"
+#include "whole_model.h"
 
 static const char help[] =
     "usage: synapse volunteer URL [options]\n"
@@ -30,7 +31,7 @@ static const char help[] =
     "  --memory B           for models and sequences, 500M, 4G (default: "
     "half)\n"
     "  --sequences N        at most so many sequences at a time\n"
-    "  --isa NAME           best, ref, avx2, vnni (default: best)\n"
+    "  --isa NAME           " WHOLE_MODEL_ISAS " (default: best)\n"
     "  --intensity P        percent of the time to compute: 25, 50, 100 "
     "(default)\n"
     "  --cacert FILE        trust these certificates (PEM) instead of the\n"
@@ -81,27 +82,6 @@ struct volunteer_options {
     const char *account_file;
     bool quiet, terminal;
 };
-
-static bool isa_parse(const char *text, enum engine_isa *out)
-{
-    static const struct {
-        const char *name;
-        enum engine_isa isa;
-    } names[] = {
-        {"best", ENGINE_ISA_BEST},
-        {"ref", ENGINE_ISA_REF},
-        {"avx2", ENGINE_ISA_AVX2},
-        {"vnni", ENGINE_ISA_VNNI},
-    };
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (strcmp(text, names[i].name) == 0) {
-            *out = names[i].isa;
-            return true;
-        }
-    }
-    return false;
-}
 
 // "MODE" or "MODE:N": falsify each N-th result.
 static bool wrong_parse(char *text, struct native_volunteer *run)
@@ -172,9 +152,9 @@ static bool option_read(const char *argv0, int opt, struct volunteer_options *o)
         cli_usage(argv0, "--memory %s: not a number of bytes", optarg);
         return false;
     case OPT_ISA:
-        if (isa_parse(optarg, &run->isa))
+        if (whole_model_isa(optarg, &run->isa))
             return true;
-        cli_usage(argv0, "--isa %s: not best, ref, avx2 or vnni", optarg);
+        cli_usage(argv0, "--isa %s: not one of " WHOLE_MODEL_ISAS, optarg);
         return false;
     case OPT_WRONG:
         if (wrong_parse(optarg, run))
@@ -313,6 +293,7 @@ int cli_volunteer(int argc, char **argv)
     err = native_account_load(o.account_file, o.run.profile.account);
     if (err)
         return cli_fail(argv[0], "%s: %s", o.account_file, err_text(err));
+    signal(SIGPIPE, SIG_IGN); // a lost connection is an error, no end
     o.run.stop_fd = stop_fd_open();
     if (o.run.stop_fd < 0)
         return cli_fail(argv[0], "cannot wait for signals");

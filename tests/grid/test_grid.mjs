@@ -53,8 +53,8 @@ before(async () => {
 test('twenty lines by three volunteers of different kernels are those of synapse run', async () => {
   const grid = await Grid.start();
   try {
-    grid.volunteer('Ada', ['--isa', 'ref', '--sequences', '3']);
-    grid.volunteer('Grace', ['--sequences', '3']);
+    grid.volunteer('Ada', ['--isa', 'ref', '--threads', '1', '--sequences', '3']);
+    grid.volunteer('Grace', ['--threads', '3', '--sequences', '3']);
     grid.volunteer('Edsger', ['--sequences', '3', '--intensity', '50']);
     const lines = await grid.compute(requests);
     assertTrue(lines);

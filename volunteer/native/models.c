@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "native/account.h"
+#include "native/pool.h"
 #include "native/probe.h"
 #include "splitter/file_map.h"
 #include "splitter/manifest.h"
@@ -24,7 +25,8 @@ struct entry {
     struct native_model model;
     struct manifest manifest;
     struct mapped *shards; // manifest.n_shards
-    uint64_t n_bytes;      // of the budget, KV included
+    struct native_pool *pool;
+    uint64_t n_bytes; // of the budget, KV included
 };
 
 struct native_models {
@@ -66,6 +68,7 @@ static void entry_free(struct entry *entry)
     if (!entry)
         return;
     engine_free(entry->model.engine);
+    native_pool_free(entry->pool);
     for (uint32_t i = 0; entry->shards && i < entry->manifest.n_shards; i++) {
         free(entry->shards[i].tensors);
         file_map_release(&entry->shards[i].map);
@@ -166,6 +169,8 @@ static enum err engine_bind(const struct native_models *models,
 {
     struct engine_options options = {
         .kernels = models->kernels,
+        .parallel = native_pool_run,
+        .n_workers = models->config.n_threads,
         .step = models->config.step,
         .step_ctx = models->config.step_ctx,
         .now_us = clock_us,
@@ -174,6 +179,11 @@ static enum err engine_bind(const struct native_models *models,
 
     if (err)
         return err;
+    err = native_pool_new(models->config.n_threads, &entry->pool);
+    if (err)
+        return why_fail(why, err, "%u threads: %s", models->config.n_threads,
+                        err_text(err));
+    options.parallel_ctx = entry->pool;
     memcpy(options.model, entry->model.id, SYN1_ID_LEN);
     options.n_slots = entry->model.n_slots;
     err = engine_new(views, entry->manifest.n_shards, &options,
