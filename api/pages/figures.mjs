@@ -34,8 +34,8 @@ export function megabytes(n) {
 /** What people call the engines. @param {unknown} backend */
 export function backendName(backend) {
   const names = /** @type {Record<string, string>} */ ({
-    'wasm-relaxed': 'WebAssembly (relaxed SIMD)',
-    'wasm-simd': 'WebAssembly (SIMD)',
+    'wasm-relaxed': 'Wasm, relaxed SIMD',
+    'wasm-simd': 'Wasm, SIMD',
     webgpu: 'WebGPU',
   });
   if (typeof backend !== 'string' || !backend) return 'not known';

@@ -160,6 +160,54 @@ test('stopping ends the volunteer at once, and starting brings it back', async (
   await online(0);
 });
 
+test('the page pauses while it is hidden or on battery, if told so', async () => {
+  const page = await openPage('');
+  await page.addInitScript(() => {
+    const battery = Object.assign(new EventTarget(), { charging: true });
+    const fake = { hidden: false, battery };
+    Object.assign(globalThis, { fake });
+    Object.defineProperty(document, 'visibilityState', { get: () => (fake.hidden ? 'hidden' : 'visible') });
+    Object.defineProperty(navigator, 'getBattery', { value: async () => battery });
+    localStorage.setItem('synapse.settings', JSON.stringify({ onlyVisible: true, onlyMains: true, intensity: 100 }));
+  });
+  await page.goto(`${grid.url}/contribute?autostart=1`);
+  await reached(page, /waiting/);
+  for (const [what, why] of [['hidden', /while this page is not visible/], ['battery', /until this device is on mains/]]) {
+    await page.evaluate(set, { what, on: true });
+    await reached(page, /stopped/);
+    assert.match((await page.textContent('#detail')) ?? '', /** @type {RegExp} */ (why));
+    assert.equal(await page.textContent('#toggle'), 'Stop', 'it is still wanted');
+    await online(0);
+    await page.evaluate(set, { what, on: false });
+    await reached(page, /waiting/);
+  }
+  await page.context().close();
+  await online(0);
+
+  /** @param {any} change */
+  function set({ what, on }) {
+    const { fake } = /** @type {any} */ (globalThis);
+    if (what === 'hidden') fake.hidden = on;
+    else fake.battery.charging = !on;
+    (what === 'hidden' ? document : fake.battery).dispatchEvent(
+      new Event(what === 'hidden' ? 'visibilitychange' : 'chargingchange'));
+  }
+});
+
+test('an engine that cannot be used gives way to the plain one', async () => {
+  const context = await browser.newContext();
+  await context.route('**/synapse-relaxed.wasm', (route) => route.fulfill({ status: 200, body: 'not a module' }));
+  const page = await context.newPage();
+  await page.goto(`${grid.url}/contribute?autostart=1&intensity=100&name=simple`);
+  await reached(page, /waiting/);
+  assert.match((await page.textContent('#trouble')) ?? '', /synapse-relaxed\.wasm cannot be used here/);
+  assert.equal((await grid.ask('/v1/stats')).volunteers.find((/** @type {any} */ v) => v.name === 'simple').backend, 'wasm-simd');
+  const lines = await computed('simple');
+  assert.deepEqual([...computers(lines)], ['simple']);
+  await context.close();
+  await online(0);
+});
+
 test('a page that may use too little says what the model takes', async () => {
   const page = await openPage('');
   await page.waitForFunction(() => /** @type {any} */ (document.getElementById('toggle')).disabled === false);
@@ -189,12 +237,15 @@ test('after a browser restart with the shard route off the page still computes',
     await first.close();
 
     const second = await chromium.launchPersistentContext(profile, options);
+    let asked = 0;
+    second.on('request', (r) => void (asked += Number(r.url().includes('/shards/'))));
     await second.route('**/shards/**', (route) => route.abort());
     const again = watch(await second.newPage());
     await again.goto(url);
     await reached(again, /waiting/);
     const lines = await computed('cache');
     assert.deepEqual([...computers(lines)], ['keeper']);
+    assert.equal(asked, 0, 'shards asked for');
     await second.close();
   } finally {
     rmSync(profile, { recursive: true, force: true });

@@ -19,7 +19,7 @@ export function stateWords(state) {
   const detail = state.detail ?? '';
   switch (state.name) {
     case 'stopped':
-      return { title: 'Stopped', detail: detail || 'This device computes nothing.', lamp: 'idle' };
+      return { title: detail ? 'Paused' : 'Stopped', detail: detail || 'This device computes nothing.', lamp: 'idle' };
     case 'probing':
       return { title: 'Testing the engine', detail: 'A known piece of work must come out right, byte for byte.', lamp: 'idle' };
     case 'joining':

@@ -1,0 +1,45 @@
+// test_settings.mjs - settings from storage and from a page's address are
+// cleaned, and every state has words.
+// @ts-check
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { dispatch } from '../../volunteer/web/messages.mjs';
+import { reasonText } from '../../volunteer/web/reasons.mjs';
+import { cleanSettings, withQuery } from '../../volunteer/web/settings.mjs';
+import { Reason } from '../../volunteer/web/syn1.mjs';
+
+const defaults = cleanSettings({});
+
+test('what is not right takes its default', () => {
+  const wrong = [null, 7, 'x', [], { intensity: 99, maxMb: 'much', name: 3, onlyVisible: 'yes', autostart: 1 }];
+  for (const settings of wrong) assert.deepEqual(cleanSettings(settings), defaults);
+});
+
+test('limits are kept', () => {
+  assert.equal(cleanSettings({ maxMb: 1 }).maxMb, 16);
+  assert.equal(cleanSettings({ maxMb: 1e9 }).maxMb, 8192);
+  assert.equal([...cleanSettings({ name: '🦊'.repeat(50) }).name].length, 40);
+});
+
+test('an address can start the page with a name and an intensity', () => {
+  const settings = withQuery(defaults, new URLSearchParams('autostart=1&name=Ada%20L&intensity=100'));
+  assert.deepEqual(settings, { ...defaults, autostart: true, name: 'Ada L', intensity: 100 });
+  assert.equal(withQuery(defaults, new URLSearchParams('intensity=7')).intensity, defaults.intensity);
+  assert.deepEqual(withQuery(defaults, new URLSearchParams('')), defaults);
+});
+
+test('every reason has words, and one that is not known too', () => {
+  const texts = Object.values(Reason).map(reasonText);
+  for (const text of texts) assert.match(text, /^[A-Z].*\.$/);
+  for (const reason of Object.values(Reason))
+    if (reason !== Reason.WORK && reason !== Reason.END) assert.notEqual(reasonText(reason), reasonText(999));
+});
+
+test('a message of an unknown kind throws', () => {
+  const table = { known: () => {} };
+  dispatch(table, { kind: 'known' });
+  for (const message of [null, undefined, 7, {}, { kind: 'other' }, { kind: 'toString' }, { kind: 3 }])
+    assert.throws(() => dispatch(table, message), TypeError);
+});
