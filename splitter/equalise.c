@@ -6,6 +6,12 @@
 
 enum { ROWS_AT_ONCE = 16, SCALE_BITS_MAX = 12 };
 
+// How far, in bits, a channel before attention or MLP may be from the others
+// before it is scaled, and then by the excess only. Ordinary channels are
+// better left alone (tales-gpt2: +0.03 % perplexity, and +0.12 % with all of
+// them scaled).
+static const double NORM_SLACK = 1;
+
 // Sums of squares of one source matrix, by row (columns weighted by gain
 // first) and by column. Either may be NULL; both are added to.
 static enum err add_squares(const struct quantise *q, enum source_role role,
@@ -21,11 +27,10 @@ static enum err add_squares(const struct quantise *q, enum source_role role,
     if (!rows)
         return ERR_NOMEM;
     for (size_t row = 0; row < n_rows && !err; row += ROWS_AT_ONCE) {
-        size_t left = n_rows - row, n = left < ROWS_AT_ONCE ? left
-                                                            : ROWS_AT_ONCE;
+        size_t left = n_rows - row,
+               n = left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE;
 
-        err = source_read(q->src, role, layer, row, n, rows, why.text,
-                          why.len);
+        err = source_read(q->src, role, layer, row, n, rows, why.text, why.len);
         for (size_t i = 0; i < n * n_cols && !err; i++) {
             double w = (double)rows[i];
             double g = gain ? (double)gain[i % n_cols] : 1;
@@ -62,9 +67,10 @@ static enum err add_vector(const struct quantise *q, enum source_role role,
 }
 
 // s = (a / b)^(1/4) of sums of squares, which is sqrt(rms a / rms b), with the
-// constant part taken out. Channels that are zero on a side keep 1. NULL: no
-// memory.
-static float *scales_from(const double *a, const double *b, uint32_t n)
+// constant part taken out, and then slack bits towards 1. Channels that are
+// zero on a side keep 1. NULL: no memory.
+static float *scales_from(const double *a, const double *b, uint32_t n,
+                          double slack)
 {
     float *s = malloc(n * sizeof *s);
     double mean = 0, count = 0;
@@ -82,6 +88,7 @@ static float *scales_from(const double *a, const double *b, uint32_t n)
 
         if (a[i] > 0 && b[i] > 0)
             bits = log2(a[i] / b[i]) / 4 - mean;
+        bits = copysign(fmax(fabs(bits) - slack, 0), bits);
         bits = fmin(fmax(bits, -SCALE_BITS_MAX), SCALE_BITS_MAX);
         s[i] = (float)exp2(bits);
     }
@@ -105,7 +112,8 @@ static void sums_clear(struct sums *s, size_t width)
 static enum err norm_scales(const struct quantise *q, uint32_t layer,
                             enum source_role gain, enum source_role bias,
                             const enum source_role *readers, int n_readers,
-                            struct sums *s, float **out, struct why why)
+                            double slack, struct sums *s, float **out,
+                            struct why why)
 {
     enum err err = add_vector(q, gain, layer, s->a, why);
 
@@ -115,7 +123,7 @@ static enum err norm_scales(const struct quantise *q, uint32_t layer,
         err = add_squares(q, readers[i], layer, NULL, NULL, s->b, why);
     if (err)
         return err;
-    *out = scales_from(s->a, s->b, q->arch.d_model);
+    *out = scales_from(s->a, s->b, q->arch.d_model, slack);
     return *out ? ERR_OK : ERR_NOMEM;
 }
 
@@ -133,8 +141,7 @@ static void add_shared(const struct arch *a, const double *wide, double *out)
 static enum err v_scales(const struct quantise *q, uint32_t layer,
                          struct sums *s, float **out, struct why why)
 {
-    enum err err =
-        add_squares(q, SOURCE_V, layer, s->gain, s->a, NULL, why);
+    enum err err = add_squares(q, SOURCE_V, layer, s->gain, s->a, NULL, why);
 
     if (!err)
         err = add_vector(q, SOURCE_V_BIAS, layer, s->a, why);
@@ -143,7 +150,7 @@ static enum err v_scales(const struct quantise *q, uint32_t layer,
     if (err)
         return err;
     add_shared(&q->arch, s->wide, s->b);
-    *out = scales_from(s->a, s->b, q->arch.n_kv_heads * q->arch.head_dim);
+    *out = scales_from(s->a, s->b, q->arch.n_kv_heads * q->arch.head_dim, 0);
     return *out ? ERR_OK : ERR_NOMEM;
 }
 
@@ -163,10 +170,9 @@ static void join_pairs(const struct arch *a, double *sum)
 static enum err qk_scales(const struct quantise *q, uint32_t layer,
                           struct sums *s, float **out, struct why why)
 {
-    enum err err =
-        add_squares(q, SOURCE_K, layer, s->gain, s->a, NULL, why);
+    enum err err = add_squares(q, SOURCE_K, layer, s->gain, s->a, NULL, why);
 
-    if (!err)
+    if (!err && q->arch.family != ARCH_GPT2) // whose key bias is left out
         err = add_vector(q, SOURCE_K_BIAS, layer, s->a, why);
     if (!err)
         err = add_squares(q, SOURCE_Q, layer, s->gain, s->wide, NULL, why);
@@ -179,21 +185,20 @@ static enum err qk_scales(const struct quantise *q, uint32_t layer,
         join_pairs(&q->arch, s->a);
         join_pairs(&q->arch, s->b);
     }
-    *out = scales_from(s->a, s->b, q->arch.n_kv_heads * q->arch.head_dim);
+    *out = scales_from(s->a, s->b, q->arch.n_kv_heads * q->arch.head_dim, 0);
     return *out ? ERR_OK : ERR_NOMEM;
 }
 
 static enum err up_scales(const struct quantise *q, uint32_t layer,
                           struct sums *s, float **out, struct why why)
 {
-    enum err err =
-        add_squares(q, SOURCE_UP, layer, s->gain, s->a, NULL, why);
+    enum err err = add_squares(q, SOURCE_UP, layer, s->gain, s->a, NULL, why);
 
     if (!err)
         err = add_squares(q, SOURCE_DOWN, layer, NULL, NULL, s->b, why);
     if (err)
         return err;
-    *out = scales_from(s->a, s->b, q->arch.d_ff);
+    *out = scales_from(s->a, s->b, q->arch.d_ff, 0);
     return *out ? ERR_OK : ERR_NOMEM;
 }
 
@@ -207,18 +212,18 @@ static enum err equalise_layer(struct quantise *q, uint32_t layer,
     enum err err;
 
     sums_clear(s, width);
-    err = norm_scales(q, layer, SOURCE_NORM1_GAIN, SOURCE_NORM1_BIAS, qkv, 3, s,
-                      &scales->norm1, why);
+    err = norm_scales(q, layer, SOURCE_NORM1_GAIN, SOURCE_NORM1_BIAS, qkv, 3,
+                      NORM_SLACK, s, &scales->norm1, why);
     sums_clear(s, width);
     if (!err)
         err = norm_scales(q, layer, SOURCE_NORM2_GAIN, SOURCE_NORM2_BIAS, ups,
-                          gated ? 2 : 1, s, &scales->norm2, why);
+                          gated ? 2 : 1, NORM_SLACK, s, &scales->norm2, why);
 
     // The rows of what reads a norm count as they act, gain included.
     sums_clear(s, width);
     if (!err)
-        err = source_read(q->src, SOURCE_NORM1_GAIN, layer, 0,
-                          q->arch.d_model, s->gain, why.text, why.len);
+        err = source_read(q->src, SOURCE_NORM1_GAIN, layer, 0, q->arch.d_model,
+                          s->gain, why.text, why.len);
     if (!err)
         err = v_scales(q, layer, s, &scales->v, why);
     sums_clear(s, width);
@@ -253,7 +258,7 @@ enum err equalise(struct quantise *q, struct why why)
     if (!err && !a->tied_head) {
         sums_clear(&s, width);
         err = norm_scales(q, 0, SOURCE_FINAL_GAIN, SOURCE_FINAL_BIAS, head, 1,
-                          &s, &q->final_scale, why);
+                          0, &s, &q->final_scale, why);
     }
     free(s.gain);
     free(s.wide);

@@ -49,7 +49,11 @@ static void matrix_qkv(const struct quantise *q, const struct plan_layer *layer,
     m->parts[0].factor = LOG2_E / sqrt(a->head_dim);
     m->parts[0].scale = layer->scales.qk;
     m->parts[0].repeat = repeat;
-    m->parts[1] = part(SOURCE_K, SOURCE_K_BIAS, kv, layer->k_q);
+    // Without rotation a key's bias adds the same to all scores of a query,
+    // which softmax does not see: it is left out.
+    m->parts[1] = part(SOURCE_K,
+                       a->family == ARCH_GPT2 ? SOURCE_ROLES : SOURCE_K_BIAS,
+                       kv, layer->k_q);
     m->parts[1].scale = layer->scales.qk;
     m->parts[1].inverse = true;
     m->parts[2] = part(SOURCE_V, SOURCE_V_BIAS, kv, layer->v_q);

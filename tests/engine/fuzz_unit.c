@@ -19,8 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (!model.shards && !synthetic_new(SYNTHETIC_GPT2, 1, &model))
         return 0;
-    if (size > 4096 ||
-        engine_new(model.shards, 1, &options, &engine, NULL, 0))
+    if (size > 4096 || engine_new(model.shards, 1, &options, &engine, NULL, 0))
         return 0;
 
     uint8_t *frame = malloc(size + SYN1_CRC_LEN);
