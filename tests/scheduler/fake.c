@@ -75,7 +75,8 @@ static void lie(struct fake *f, const struct syn1_unit_seq *u, uint32_t first,
         *token = (*token + 1) % MODEL_VOCAB;
     if (f->mode == FAKE_WRONG_TOKEN && i == 1 && *token == MODEL_END)
         (*token)++;
-    if (f->mode == FAKE_WRONG_PRINT)
+    if (f->mode == FAKE_WRONG_PRINT ||
+        (f->mode == FAKE_WRONG_WORK && u->max_new))
         print[3] ^= 1;
     if (f->mode == FAKE_STOPS_EARLY && i == 1)
         *token = MODEL_END;

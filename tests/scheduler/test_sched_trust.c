@@ -246,8 +246,49 @@ static void a_rollback_keeps_the_right_prefix(void)
     stop_all(&w, f, 2);
 }
 
+static void short_units(struct sched_policy *p)
+{
+    p->first_new = 2;
+    p->max_new = 2;
+}
+
+// The first volunteer is honest and leaves; the second goes on and lies.
+static void blame_goes_to_the_stint_that_is_wrong(void)
+{
+    struct world w;
+    struct fake f[3];
+    struct standing s;
+
+    world_init(&w, short_units);
+    world_batch(&w, "batch_1", LINES, false);
+    fake_join(&f[0], &w, 1, 1, false);
+    CHECK_EQ(fake_call(&f[0], -1, 0), ERR_OK);
+    fake_call_start(&f[0], 0, 0);
+    world_until(&w, &f[0].done);
+    CHECK_EQ(f[0].outcome, SYN1_ACCEPTED);
+    CHECK_EQ(fake_leave(&f[0]), ERR_OK);
+    fake_join(&f[1], &w, 2, 2, false);
+    fake_join(&f[2], &w, 9, 9, true);
+    f[1].mode = FAKE_WRONG_WORK;
+    fake_go(&f[1]);
+    fake_go(&f[2]);
+    world_run(&w, 300);
+    f[1].mode = FAKE_HONEST;
+    fakes_until_final(&w, "batch_1", 8000);
+    world_check(&w, "batch_1", LINES, false, true);
+    s = standing_of(&w);
+    CHECK_EQ(s.disagreements[1], 0);
+    CHECK(s.disagreements[2] > 0);
+    CHECK_EQ(s.disagreements[2], world_redis(&w, "HGET " CELL "g rollbacks"));
+    CHECK(s.credit[1] > 0); // what it did was right
+    fakes_output(&w, "batch_1");
+    fake_release(&f[0]);
+    stop_all(&w, f + 1, 2);
+}
+
 int main(void)
 {
+    blame_goes_to_the_stint_that_is_wrong();
     a_liar_is_caught_and_named();
     a_checker_that_lies_loses();
     one_lone_device_completes_a_batch();
