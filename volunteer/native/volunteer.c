@@ -234,8 +234,8 @@ static enum err call(struct run *run)
         run->session.id[0] = '\0';
         return ERR_OK;
     }
-    if (err == ERR_FORMAT) {
-        run->session.id[0] = '\0';
+    if (err == ERR_FORMAT) { // start afresh, and let others have the work
+        native_session_leave(&run->session);
         native_net_sleep(
             run->net, native_backoff_ms(run->faults++, FAULT_BACKOFF_MAX_MS));
         return ERR_OK;
