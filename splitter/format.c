@@ -26,7 +26,8 @@ enum { // words of the config tensor
     WORDS_USED = WORD_ENDS + ARCH_ENDS_MAX
 };
 
-_Static_assert((int)WORDS_USED <= (int)FORMAT_CONFIG_WORDS, "config tensor too short");
+_Static_assert((int)WORDS_USED <= (int)FORMAT_CONFIG_WORDS,
+               "config tensor too short");
 
 void format_shard_layers(uint32_t n_layers, uint32_t n_shards, uint32_t shard,
                          uint32_t *first, uint32_t *end)
@@ -145,9 +146,8 @@ enum err format_config_parse(const struct tensor *tensor,
         c.ends[i] = (uint32_t)words[WORD_ENDS + i];
 
     if (words[WORD_FAMILY] < ARCH_GPT2 || words[WORD_FAMILY] > ARCH_QWEN2 ||
-        words[WORD_TIED_HEAD] > 1 || !dimensions_valid(&c) ||
-        !span_valid(&c) || !ends_valid(&c) || !within(c.residual_q, 8, 20) ||
-        c.eps >> 48 != 0)
+        words[WORD_TIED_HEAD] > 1 || !dimensions_valid(&c) || !span_valid(&c) ||
+        !ends_valid(&c) || !within(c.residual_q, 8, 20) || c.eps >> 48 != 0)
         return ERR_RANGE;
     c.family = (enum arch_family)words[WORD_FAMILY];
 

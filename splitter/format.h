@@ -79,7 +79,7 @@ enum {
     FORMAT_ROW_EXP_MAX = 64,
     FORMAT_VALUE_MAX = (1 << 30) - 1, // every int32 activation saturates here
 
-    FORMAT_ACT_Q = 16,   // gate and GPT-2 up outputs, activation table
+    FORMAT_ACT_Q = 16, // gate and GPT-2 up outputs, activation table
     FORMAT_LOGIT_Q = 16,
     FORMAT_NORM_Q = 16,  // a normalised row, before its gain
     FORMAT_SCORE_Q = 12, // attention scores, base-2 logarithms

@@ -101,8 +101,7 @@ static enum err emit_norm(struct emit *e, const char *prefix,
 {
     enum err err = emit_norm_vector(e, prefix, "g", gain, layer, out_q);
 
-    return err ? err
-               : emit_norm_vector(e, prefix, "b", bias, layer, out_q);
+    return err ? err : emit_norm_vector(e, prefix, "b", bias, layer, out_q);
 }
 
 enum { // which tensors of a packed matrix
@@ -271,8 +270,8 @@ static enum err emit_position(struct emit *e)
     if (!row || !words)
         err = ERR_NOMEM;
     for (uint32_t p = 0; p < dims[0] && !err; p++) {
-        err = source_read(e->q->src, SOURCE_POSITION, 0, p, 1, row,
-                          e->why.text, e->why.len);
+        err = source_read(e->q->src, SOURCE_POSITION, 0, p, 1, row, e->why.text,
+                          e->why.len);
         for (uint32_t k = 0; k < dims[1] && !err; k++)
             words[k] = fixed((double)row[k], e->q->residual_q);
         if (!err)
@@ -495,10 +494,8 @@ enum err quantise_shard(struct quantise *q, uint32_t shard,
                         const struct quantise_sink *sink, char *why,
                         size_t why_len)
 {
-    struct emit e = {.q = q,
-                     .mode = EMIT_DECLARE,
-                     .sink = sink,
-                     .why = {why, why_len}};
+    struct emit e = {
+        .q = q, .mode = EMIT_DECLARE, .sink = sink, .why = {why, why_len}};
     enum err err = emit_shard(&e, shard);
 
     if (!err)

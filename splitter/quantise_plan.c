@@ -44,16 +44,16 @@ static void matrix_qkv(const struct quantise *q, const struct plan_layer *layer,
     m->in_q = layer->norm1_q;
     m->col_scale = layer->scales.norm1;
     m->n_parts = 3;
-    m->parts[0] = part(SOURCE_Q, SOURCE_Q_BIAS, a->n_heads * a->head_dim,
-                       layer->q_q);
+    m->parts[0] =
+        part(SOURCE_Q, SOURCE_Q_BIAS, a->n_heads * a->head_dim, layer->q_q);
     m->parts[0].factor = LOG2_E / sqrt(a->head_dim);
     m->parts[0].scale = layer->scales.qk;
     m->parts[0].repeat = repeat;
     // Without rotation a key's bias adds the same to all scores of a query,
     // which softmax does not see: it is left out.
-    m->parts[1] = part(SOURCE_K,
-                       a->family == ARCH_GPT2 ? SOURCE_ROLES : SOURCE_K_BIAS,
-                       kv, layer->k_q);
+    m->parts[1] =
+        part(SOURCE_K, a->family == ARCH_GPT2 ? SOURCE_ROLES : SOURCE_K_BIAS,
+             kv, layer->k_q);
     m->parts[1].scale = layer->scales.qk;
     m->parts[1].inverse = true;
     m->parts[2] = part(SOURCE_V, SOURCE_V_BIAS, kv, layer->v_q);
@@ -98,8 +98,8 @@ void plan_matrix(const struct quantise *q, enum plan_kind kind, uint32_t layer,
             part(SOURCE_EMBED, SOURCE_ROLES, a->n_vocab, q->residual_q);
         break;
     case PLAN_HEAD:
-        m.parts[0] = part(SOURCE_HEAD, SOURCE_ROLES, a->n_vocab,
-                          FORMAT_LOGIT_Q);
+        m.parts[0] =
+            part(SOURCE_HEAD, SOURCE_ROLES, a->n_vocab, FORMAT_LOGIT_Q);
         m.in_q = q->norm_q;
         m.col_scale = q->final_scale;
         break;
@@ -111,8 +111,7 @@ void plan_matrix(const struct quantise *q, enum plan_kind kind, uint32_t layer,
         m.in_q = l->v_q;
         m.col_scale = l->scales.v;
         m.col_repeat = a->n_heads / a->n_kv_heads;
-        m.parts[0] =
-            part(SOURCE_O, SOURCE_O_BIAS, a->d_model, q->residual_q);
+        m.parts[0] = part(SOURCE_O, SOURCE_O_BIAS, a->d_model, q->residual_q);
         break;
     case PLAN_UP:
         matrix_up(q, l, &m);
@@ -166,8 +165,8 @@ static enum err part_rows(const struct quantise *q, const struct plan_matrix *m,
                           const struct plan_part *p, uint32_t row, uint32_t n,
                           float *out, double *bias, struct why why)
 {
-    enum err err = source_read(q->src, p->role, m->layer, row, n, out, why.text,
-                               why.len);
+    enum err err =
+        source_read(q->src, p->role, m->layer, row, n, out, why.text, why.len);
 
     if (err)
         return err;
@@ -217,9 +216,8 @@ enum err plan_norm(const struct quantise *q, enum source_role role,
                    uint32_t layer, float *out, struct why why)
 {
     const float *scale = NULL;
-    enum err err =
-        source_read(q->src, role, layer, 0, q->arch.d_model, out, why.text,
-                    why.len);
+    enum err err = source_read(q->src, role, layer, 0, q->arch.d_model, out,
+                               why.text, why.len);
 
     if (err)
         return err;
@@ -351,8 +349,8 @@ static enum err scan_embedding(struct quantise *q, float *row, struct why why)
     double sum = 0, count = 0;
 
     for (uint32_t i = 0; i < n; i += step) {
-        enum err err = source_read(q->src, SOURCE_EMBED, 0, i, 1, row,
-                                   why.text, why.len);
+        enum err err =
+            source_read(q->src, SOURCE_EMBED, 0, i, 1, row, why.text, why.len);
 
         if (err)
             return err;

@@ -28,10 +28,10 @@ struct quantise {
     struct quantise_options options;
     int32_t residual_q;
     uint64_t eps;
-    int32_t norm_q;          // of the final norm's output
-    float *final_scale;      // final gain / s, head columns * s; or NULL
+    int32_t norm_q;            // of the final norm's output
+    float *final_scale;        // final gain / s, head columns * s; or NULL
     struct plan_layer *layers; // arch.n_layers
-    int32_t *embed_exp; // embed.e, once it was written
+    int32_t *embed_exp;        // embed.e, once it was written
 };
 
 enum plan_kind { PLAN_EMBED, PLAN_QKV, PLAN_O, PLAN_UP, PLAN_DOWN, PLAN_HEAD };

@@ -13,8 +13,7 @@ struct packed {
 // Every function ends the test if it cannot do its work.
 
 // Import and quantise a Hugging Face folder.
-struct packed packed_from(const char *hf_dir, uint32_t n_shards,
-                          bool equalise);
+struct packed packed_from(const char *hf_dir, uint32_t n_shards, bool equalise);
 void packed_release(struct packed *p);
 
 // An engine over shards first .. end-1.

@@ -15,7 +15,7 @@ struct units_seq {
     struct {
         uint32_t token;
         int32_t add;
-    } bias[8]; // in.n_bias
+    } bias[8];           // in.n_bias
     const uint8_t *rows; // in.n_rows, for spans after the first
 };
 

@@ -54,7 +54,9 @@ int32_t engine_scores_ref(int32_t *s, const int8_t *q, int32_t shift,
         for (uint32_t i = 0; i < D; i++)
             dot += q[i] * k[i / 4 * 64 + i % 4];
         dot = engine_shift(dot, tile->k_exp[t] + shift);
-        s[t] = dot > SCORE_MAX ? SCORE_MAX : dot < -SCORE_MAX ? -SCORE_MAX : dot;
+        s[t] = dot > SCORE_MAX    ? SCORE_MAX
+               : dot < -SCORE_MAX ? -SCORE_MAX
+                                  : dot;
         if (s[t] > max)
             max = s[t];
     }
@@ -123,9 +125,8 @@ static int32_t normalised(int64_t acc, uint32_t lead)
     return (int32_t)(((acc >> (8 - lead)) + 1) >> 1);
 }
 
-void attention_head(int32_t *out, const int32_t *q,
-                    const struct kv_tile *tiles, uint32_t n,
-                    const struct attention *attention,
+void attention_head(int32_t *out, const int32_t *q, const struct kv_tile *tiles,
+                    uint32_t n, const struct attention *attention,
                     const struct attention_scratch *scratch)
 {
     const struct engine_kernels *kernels = attention->kernels;
@@ -140,9 +141,9 @@ void attention_head(int32_t *out, const int32_t *q,
                     attention->score_shift;
 
     for (uint32_t page = 0; page < n_pages; page++) {
-        int32_t top = kernels->scores(scratch->scores + page * KV_PAGE,
-                                      scratch->q, shift, &tiles[page], D,
-                                      page_len(page, n));
+        int32_t top =
+            kernels->scores(scratch->scores + page * KV_PAGE, scratch->q, shift,
+                            &tiles[page], D, page_len(page, n));
 
         if (top > max)
             max = top;
@@ -155,9 +156,9 @@ void attention_head(int32_t *out, const int32_t *q,
 
         if (page % MIX_PAGES == 0)
             memset(scratch->acc, 0, D * sizeof *scratch->acc);
-        total += kernels->weights(low, high, scratch->scores + page * KV_PAGE,
-                                  max, attention->exp2, tiles[page].v_exp,
-                                  e_max, len);
+        total +=
+            kernels->weights(low, high, scratch->scores + page * KV_PAGE, max,
+                             attention->exp2, tiles[page].v_exp, e_max, len);
         kernels->mix(scratch->acc, low, high, &tiles[page], D, len);
         if (page % MIX_PAGES == MIX_PAGES - 1 || page == n_pages - 1)
             for (uint32_t i = 0; i < D; i++)

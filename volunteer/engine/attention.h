@@ -38,9 +38,8 @@ void attention_store(const struct kv_tile *tile, uint32_t t, const int32_t *k,
 //   a   = acc * 2^(L - 9)                rounded half up; |a| < 2^30
 //   inv = 2^61 / (S << L)                rounded half up; 2^29 .. 2^30
 //   out = a * inv / 2^(52 - e_max)
-void attention_head(int32_t *out, const int32_t *q,
-                    const struct kv_tile *tiles, uint32_t n,
-                    const struct attention *attention,
+void attention_head(int32_t *out, const int32_t *q, const struct kv_tile *tiles,
+                    uint32_t n, const struct attention *attention,
                     const struct attention_scratch *scratch);
 
 #endif

@@ -16,8 +16,8 @@ static enum err refuse(const struct binder *b, enum err err, const char *prefix,
                        const char *suffix, const char *what)
 {
     if (b->why && b->why_len)
-        snprintf(b->why, b->why_len, "%s%s%s: %s", prefix,
-                 suffix[0] ? "." : "", suffix, what);
+        snprintf(b->why, b->why_len, "%s%s%s: %s", prefix, suffix[0] ? "." : "",
+                 suffix, what);
     return err;
 }
 
@@ -72,11 +72,10 @@ static enum err find_words(const struct binder *b, const char *prefix,
 }
 
 static enum err find_values(const struct binder *b, const char *prefix,
-                            const char *suffix, uint32_t n,
-                            const int32_t **out)
+                            const char *suffix, uint32_t n, const int32_t **out)
 {
-    return find_words(b, prefix, suffix, n, -FORMAT_VALUE_MAX,
-                      FORMAT_VALUE_MAX, out);
+    return find_words(b, prefix, suffix, n, -FORMAT_VALUE_MAX, FORMAT_VALUE_MAX,
+                      out);
 }
 
 static enum err bind_tiles(const struct binder *b, const char *prefix,
@@ -122,16 +121,15 @@ static enum err bind_matrix(const struct binder *b, const char *prefix,
     if (!err)
         err = bind_exps(b, prefix, out);
     if (!err)
-        err = find_values(b, prefix, "b", out->n_blocks * FORMAT_BLOCK,
-                          &out->b);
+        err =
+            find_values(b, prefix, "b", out->n_blocks * FORMAT_BLOCK, &out->b);
     return err;
 }
 
 static enum err bind_norm(const struct binder *b, const char *prefix,
                           struct bind_norm *out)
 {
-    enum err err =
-        find_values(b, prefix, "g", b->config->d_model, &out->gain);
+    enum err err = find_values(b, prefix, "g", b->config->d_model, &out->gain);
 
     out->bias = NULL;
     if (!err && b->config->family == ARCH_GPT2)
@@ -308,8 +306,8 @@ static bool follows(const struct format_config *a,
 
 static bool same_tables(const struct bind_model *a, const struct bind_model *b)
 {
-    size_t dim = a->config.head_dim, rows = 1 + (a->config.n_ctx - 1) /
-                                                    FORMAT_ROPE_LOW;
+    size_t dim = a->config.head_dim,
+           rows = 1 + (a->config.n_ctx - 1) / FORMAT_ROPE_LOW;
 
     return memcmp(a->exp2, b->exp2, FORMAT_EXP2_LEN * sizeof *a->exp2) == 0 &&
            memcmp(a->act, b->act, FORMAT_ACT_LEN * sizeof *a->act) == 0 &&

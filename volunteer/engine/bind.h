@@ -32,9 +32,8 @@ struct bind_model {
 };
 
 // As engine_new. On success release with bind_release.
-MUST_USE enum err bind_model(const struct engine_shard *shards,
-                             size_t n_shards, struct bind_model *out,
-                             char *why, size_t why_len);
+MUST_USE enum err bind_model(const struct engine_shard *shards, size_t n_shards,
+                             struct bind_model *out, char *why, size_t why_len);
 void bind_release(struct bind_model *model);
 
 #endif

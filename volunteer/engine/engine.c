@@ -42,8 +42,7 @@ static enum err options_check(struct engine_options *o)
     if (!o->kernels)
         o->kernels = engine_kernels_pick(ENGINE_ISA_BEST);
     if (o->n_slots > SYN1_POS_MAX || o->n_rows > SYN1_POS_MAX ||
-        o->n_workers > ENGINE_WORKERS_MAX ||
-        (o->n_workers > 1 && !o->parallel))
+        o->n_workers > ENGINE_WORKERS_MAX || (o->n_workers > 1 && !o->parallel))
         return ERR_RANGE;
     return ERR_OK;
 }
@@ -62,8 +61,7 @@ static enum err engine_build(struct engine *e)
         err = forward_new(&e->model, e->kv, &e->options, e->options.n_rows,
                           &e->forward);
     if (!err && e->model.has_head)
-        err = sampler_new(c->n_vocab, &tables, e->options.kernels,
-                          &e->sampler);
+        err = sampler_new(c->n_vocab, &tables, e->options.kernels, &e->sampler);
     if (!err)
         err = unit_init(&e->unit);
     if (err)
@@ -149,8 +147,7 @@ uint32_t engine_free_slots(const struct engine *e)
 size_t engine_bytes(const struct engine *e)
 {
     return sizeof *e + kv_bytes(e->kv) + forward_bytes(e->forward) +
-           unit_bytes(&e->unit) +
-           (e->sampler ? sampler_bytes(e->sampler) : 0);
+           unit_bytes(&e->unit) + (e->sampler ? sampler_bytes(e->sampler) : 0);
 }
 
 // Open the KV of each sequence of the unit, with room for all it may add.
@@ -168,8 +165,7 @@ static enum err open_slots(struct engine *e)
 
         if (!err)
             err = kv_reserve(e->kv, seq->slot,
-                             more < n_ctx - end ? end + more : n_ctx,
-                             e->round);
+                             more < n_ctx - end ? end + more : n_ctx, e->round);
         if (err == ERR_KV_MISSING)
             seq->status = SYN1_KV_MISSING;
         else if (err == ERR_FULL)
@@ -214,8 +210,7 @@ static void rows_gather(struct engine *e)
                e->n < e->options.n_rows) {
             size_t at = seq->n_fed * syn1_row_len(e->model.config.d_model);
 
-            row_add(e, seq,
-                    seq->in.tokens ? unit_token(seq, seq->n_fed) : 0,
+            row_add(e, seq, seq->in.tokens ? unit_token(seq, seq->n_fed) : 0,
                     seq->in.rows ? seq->in.rows + at : NULL);
         }
     }
@@ -305,8 +300,7 @@ static void row_answer(struct engine *e, uint32_t i, int32_t *logits)
     struct sampler_top own, tops[SYN1_TOP_MAX];
     uint32_t token = token_choose(e, seq, position, logits, &own, tops);
 
-    wire_put(e->wire, forward_residual(e->forward, i),
-             e->model.config.d_model);
+    wire_put(e->wire, forward_residual(e->forward, i), e->model.config.d_model);
     if (from->given < seq->in.n_rows && unit_predicts(seq, from->given))
         token_put(e, seq, &own, tops);
     if (from->given + 1 < seq->in.n_rows || seq->in.max_new == 0)
@@ -372,8 +366,8 @@ static enum err run_steps(struct engine *e)
         else
             answer_rows(e);
         n_done += e->n;
-        if (e->options.step && !e->options.step(e->options.step_ctx, n_done,
-                                                e->unit.n_all))
+        if (e->options.step &&
+            !e->options.step(e->options.step_ctx, n_done, e->unit.n_all))
             return ERR_GONE;
     }
     return ERR_OK;
@@ -388,8 +382,7 @@ enum err engine_run(struct engine *e, const uint8_t *frame, size_t len,
                     const uint8_t **out, size_t *out_len)
 {
     uint64_t start = now(e);
-    enum err err =
-        unit_read(&e->unit, &e->model, e->options.model, frame, len);
+    enum err err = unit_read(&e->unit, &e->model, e->options.model, frame, len);
 
     if (err)
         return err;
@@ -438,8 +431,8 @@ enum err engine_score(struct engine *e, const uint32_t *tokens, uint32_t n,
                 nll_q16[at + i] =
                     -sampler_logprob(&total, logits, tokens[at + i + 1]);
             if (best)
-                best[at + i] = sampler_choose(e->sampler, logits, &greedy,
-                                              at + i + 1);
+                best[at + i] =
+                    sampler_choose(e->sampler, logits, &greedy, at + i + 1);
         }
     }
     kv_drop(e->kv, UINT64_MAX);

@@ -40,13 +40,13 @@ typedef bool engine_step_fn(void *ctx, uint32_t n_done, uint32_t n_all);
 
 struct engine_options {
     uint8_t model[SYN1_ID_LEN]; // units must name it
-    uint32_t n_slots;  // sequences kept at the same time; 0: 64
-    size_t kv_bytes;   // bound of the KV cache; 0: as much as n_slots need
-    uint32_t n_rows;   // rows computed together, at most; 0: 128
+    uint32_t n_slots;           // sequences kept at the same time; 0: 64
+    size_t kv_bytes; // bound of the KV cache; 0: as much as n_slots need
+    uint32_t n_rows; // rows computed together, at most; 0: 128
     const struct engine_kernels *kernels; // NULL: the fastest
     engine_parallel_fn *parallel;         // NULL: one thread
     void *parallel_ctx;
-    uint32_t n_workers; // 1 .. ENGINE_WORKERS_MAX; 0: 1
+    uint32_t n_workers;   // 1 .. ENGINE_WORKERS_MAX; 0: 1
     engine_step_fn *step; // NULL: none
     void *step_ctx;
     uint64_t (*now_us)(void *ctx); // for the result's compute time; NULL: 0
@@ -60,8 +60,7 @@ enum { ENGINE_WORKERS_MAX = 256 };
 // Names, dtypes, shapes, exponents and tables are checked; weight bytes are
 // not looked at (their hash was). Errors: ERR_FORMAT, ERR_VERSION, ERR_RANGE,
 // ERR_NOT_FOUND (a tensor is not there), ERR_NOMEM; *why is one line.
-MUST_USE enum err engine_new(const struct engine_shard *shards,
-                             size_t n_shards,
+MUST_USE enum err engine_new(const struct engine_shard *shards, size_t n_shards,
                              const struct engine_options *options,
                              struct engine **out, char *why, size_t why_len);
 void engine_free(struct engine *engine);
@@ -84,8 +83,7 @@ uint32_t engine_span_end(const struct engine *engine);
 // another row width); ERR_FULL (the result would be longer than
 // SYN1_FRAME_MAX); ERR_GONE (abandoned by step); ERR_NOMEM.
 MUST_USE enum err engine_run(struct engine *engine, const uint8_t *frame,
-                             size_t len, const uint8_t **out,
-                             size_t *out_len);
+                             size_t len, const uint8_t **out, size_t *out_len);
 
 // Forget a sequence (its line is final, or it went elsewhere).
 void engine_drop(struct engine *engine, uint64_t seq);

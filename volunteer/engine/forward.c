@@ -29,14 +29,14 @@ struct forward {
     size_t ld_logits; // of logits
     size_t n_bytes;
 
-    int32_t *x;    // (T, d_model) residual
-    int32_t *big;  // (T, ld) matrix outputs
-    int32_t *att;  // (T, n_heads * head_dim) attention outputs
-    int32_t *rope; // (T, head_dim) rotations
-    int8_t *q;     // (T, G * 64) quantised input of the next matrix
-    uint8_t *e;    // (T, G)
-    int32_t *corr; // (T, G)
-    uint8_t *e_max; // (T)
+    int32_t *x;      // (T, d_model) residual
+    int32_t *big;    // (T, ld) matrix outputs
+    int32_t *att;    // (T, n_heads * head_dim) attention outputs
+    int32_t *rope;   // (T, head_dim) rotations
+    int8_t *q;       // (T, G * 64) quantised input of the next matrix
+    uint8_t *e;      // (T, G)
+    int32_t *corr;   // (T, G)
+    uint8_t *e_max;  // (T)
     int32_t *logits; // (FORWARD_HEAD_ROWS, ld_logits)
 
     const struct forward_row *rows; // of this run
@@ -119,10 +119,10 @@ enum err forward_new(const struct bind_model *model, struct kv *kv,
     f->corr = take(f, T * f->G_max, sizeof *f->corr);
     f->e_max = take(f, T, 1);
     if (model->has_head)
-        f->logits = take(f, FORWARD_HEAD_ROWS * f->ld_logits,
-                         sizeof *f->logits);
-    if (!f->x || !f->big || !f->att || !f->rope || !f->q || !f->e ||
-        !f->corr || !f->e_max || (model->has_head && !f->logits))
+        f->logits =
+            take(f, FORWARD_HEAD_ROWS * f->ld_logits, sizeof *f->logits);
+    if (!f->x || !f->big || !f->att || !f->rope || !f->q || !f->e || !f->corr ||
+        !f->e_max || (model->has_head && !f->logits))
         err = ERR_NOMEM;
     if (!err)
         err = workers_new(f);
@@ -290,8 +290,8 @@ static void store_task(void *arg, uint32_t t, uint32_t worker)
          h++)
         rope_rotate(q + h * D, f->rope + (size_t)t * D, D);
     for (uint32_t h = 0; h < c->n_kv_heads; h++) {
-        struct kv_tile tile = kv_tile(
-            f->kv, row->slot, row->position / KV_PAGE, f->layer, h);
+        struct kv_tile tile =
+            kv_tile(f->kv, row->slot, row->position / KV_PAGE, f->layer, h);
 
         attention_store(&tile, row->position % KV_PAGE, k + h * D, v + h * D,
                         D);

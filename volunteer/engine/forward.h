@@ -30,8 +30,7 @@ void forward_free(struct forward *f);
 size_t forward_bytes(const struct forward *f);
 
 // Run n rows (1 .. n_rows) through the span, storing their keys and values.
-void forward_run(struct forward *f, const struct forward_row *rows,
-                 uint32_t n);
+void forward_run(struct forward *f, const struct forward_row *rows, uint32_t n);
 
 // Row i's residual after the last run: d_model values.
 const int32_t *forward_residual(const struct forward *f, uint32_t i);

@@ -25,13 +25,13 @@ typedef uint8_t engine_quantise_fn(int8_t *q, uint8_t *e, int32_t *corr,
 // Normalise one row x of n residual values; see norm.c. gain and bias are in
 // the fixed point of out; bias may be NULL. centre: subtract the mean first
 // (LayerNorm), else not (RMSNorm). eps as in struct format_config.
-typedef void engine_norm_fn(int32_t *out, const int32_t *x,
-                            const int32_t *gain, const int32_t *bias,
-                            uint32_t n, uint64_t eps, bool centre);
+typedef void engine_norm_fn(int32_t *out, const int32_t *x, const int32_t *gain,
+                            const int32_t *bias, uint32_t n, uint64_t eps,
+                            bool centre);
 
 // out[i] = act(u[i]) by the shard's table; u and out in Q16. See activation.c.
-typedef void engine_act_fn(int32_t *out, const int32_t *u,
-                           const int32_t *table, uint32_t n);
+typedef void engine_act_fn(int32_t *out, const int32_t *u, const int32_t *table,
+                           uint32_t n);
 
 // out[i] = sat(act(gate[i]) * up[i] / 2^16, rounded half up); gate in Q16, up
 // and out in the fixed point of up. gate and up are not aligned.
@@ -60,9 +60,9 @@ typedef uint32_t engine_weights_fn(uint8_t *low, uint8_t *high,
                                    const int32_t *exp2, const uint8_t *v_exp,
                                    uint8_t e_max, uint32_t n);
 
-// acc[i] += sum over t < n of (128 * high[t] + low[t]) * v[t][i], i < D. low and
-// high as engine_weights_fn leaves them; v past n may be stale, and weighs 0.
-// At most 512 positions go into one acc, so |acc| < 2^30.
+// acc[i] += sum over t < n of (128 * high[t] + low[t]) * v[t][i], i < D. low
+// and high as engine_weights_fn leaves them; v past n may be stale, and weighs
+// 0. At most 512 positions go into one acc, so |acc| < 2^30.
 typedef void engine_mix_fn(int32_t *acc, const uint8_t *low,
                            const uint8_t *high, const struct kv_tile *tile,
                            uint32_t D, uint32_t n);

@@ -49,8 +49,8 @@ enum err kv_new(const struct kv_shape *shape, size_t max_bytes,
         shape->n_ctx > ARCH_CTX_MAX || n_slots < 1 ||
         shape->n_kv_heads > ARCH_WIDTH_MAX / shape->head_dim)
         return ERR_RANGE;
-    uint64_t page_bytes = (uint64_t)tile_bytes(shape) * shape->n_layers *
-                          shape->n_kv_heads;
+    uint64_t page_bytes =
+        (uint64_t)tile_bytes(shape) * shape->n_layers * shape->n_kv_heads;
     if (page_bytes > SIZE_MAX / 2)
         return ERR_RANGE;
 
@@ -66,8 +66,9 @@ enum err kv_new(const struct kv_shape *shape, size_t max_bytes,
     uint64_t fit = max_bytes / page_bytes;
     if (max_bytes == 0 || fit > all)
         fit = all;
-    kv->n_pages_max = fit < 1 ? 1 : fit > UINT32_MAX ? UINT32_MAX
-                                                     : (uint32_t)fit;
+    kv->n_pages_max = fit < 1            ? 1
+                      : fit > UINT32_MAX ? UINT32_MAX
+                                         : (uint32_t)fit;
     kv->slots = calloc(n_slots, sizeof *kv->slots);
     if (!kv->slots)
         err = ERR_NOMEM;
@@ -272,9 +273,9 @@ struct kv_tile kv_tile(const struct kv *kv, const struct kv_slot *slot,
                        uint32_t page, uint32_t layer, uint32_t head)
 {
     size_t plane = (size_t)KV_PAGE * kv_width(kv->shape.head_dim);
-    int8_t *data = slot->pages[page]->data +
-                   ((size_t)layer * kv->shape.n_kv_heads + head) *
-                       kv->tile_bytes;
+    int8_t *data =
+        slot->pages[page]->data +
+        ((size_t)layer * kv->shape.n_kv_heads + head) * kv->tile_bytes;
     uint8_t *exps = (uint8_t *)(data + 2 * plane);
 
     return (struct kv_tile){data, data + plane, exps, exps + KV_PAGE};

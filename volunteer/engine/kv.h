@@ -50,8 +50,8 @@ MUST_USE enum err kv_new(const struct kv_shape *shape, size_t max_bytes,
 void kv_free(struct kv *kv);
 
 // The slot of (id, epoch), made ready for rows from `first` on, by the rules of
-// syn1.h: rows of an older epoch are cut to kv_valid; then at least `first` rows
-// must be there, and later ones are dropped. A sequence that is not there
+// syn1.h: rows of an older epoch are cut to kv_valid; then at least `first`
+// rows must be there, and later ones are dropped. A sequence that is not there
 // starts empty, which does for first 0. Marks the slot as used by round (LRU).
 // ERR_KV_MISSING: too few rows, or rows of a newer epoch. ERR_FULL: no slot is
 // free, and all were used in this round.

@@ -60,8 +60,8 @@ static enum err local_unit(struct local *l, uint32_t first, uint32_t n_rows,
     return out->status == SYN1_OK ? ERR_OK : ERR_FULL;
 }
 
-static enum err local_loop(struct local *l, local_token_fn *on_token,
-                           void *ctx, struct local_result *out)
+static enum err local_loop(struct local *l, local_token_fn *on_token, void *ctx,
+                           struct local_result *out)
 {
     const struct local_request *r = l->request;
     struct local_result result = {0};
@@ -70,9 +70,9 @@ static enum err local_loop(struct local *l, local_token_fn *on_token,
 
     put_ids(l->ids, r->prompt, r->n_prompt);
     while (result.n_tokens < r->max_tokens) {
-        enum err err = local_unit(l, first, n_rows, &seq,
-                                  first ? &result.decode_us
-                                        : &result.prompt_us);
+        enum err err =
+            local_unit(l, first, n_rows, &seq,
+                       first ? &result.decode_us : &result.prompt_us);
 
         if (err)
             return err;
@@ -103,15 +103,15 @@ enum err local_generate(struct engine *engine,
     if (request->n_prompt < 1 || request->n_prompt > SYN1_POS_MAX ||
         request->n_stop > SYN1_STOP_MAX)
         return ERR_RANGE;
-    l.header = (struct syn1_header){
-        .kind = SYN1_UNIT,
-        .flags = SYN1_TOKENS,
-        .span_first = (uint16_t)engine_span_first(engine),
-        .span_end = (uint16_t)engine_span_end(engine),
-        .n_seqs = 1};
+    l.header =
+        (struct syn1_header){.kind = SYN1_UNIT,
+                             .flags = SYN1_TOKENS,
+                             .span_first = (uint16_t)engine_span_first(engine),
+                             .span_end = (uint16_t)engine_span_end(engine),
+                             .n_seqs = 1};
     memcpy(l.header.model, engine_model(engine), SYN1_ID_LEN);
-    l.frame.cap = SYN1_HEADER_LEN + SYN1_CRC_LEN +
-                  syn1_unit_seq_len(&l.header, &largest);
+    l.frame.cap =
+        SYN1_HEADER_LEN + SYN1_CRC_LEN + syn1_unit_seq_len(&l.header, &largest);
     l.frame.ptr = malloc(l.frame.cap);
     l.ids = malloc((size_t)request->n_prompt * 4);
     l.stop = malloc(SYN1_STOP_MAX * 4);
@@ -130,8 +130,8 @@ done:
     return err;
 }
 
-enum err local_score(struct engine *engine, const uint32_t *tokens,
-                     uint32_t n, int32_t *nll_q16, uint32_t *best)
+enum err local_score(struct engine *engine, const uint32_t *tokens, uint32_t n,
+                     int32_t *nll_q16, uint32_t *best)
 {
     return engine_score(engine, tokens, n, nll_q16, best);
 }

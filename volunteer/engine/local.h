@@ -19,8 +19,8 @@ struct local_request {
 };
 
 struct local_result {
-    uint32_t n_tokens;        // generated, the ending one included
-    enum syn1_finish finish;  // SYN1_GOES_ON: max_tokens were made
+    uint32_t n_tokens;             // generated, the ending one included
+    enum syn1_finish finish;       // SYN1_GOES_ON: max_tokens were made
     uint64_t prompt_us, decode_us; // by options.now_us
 };
 

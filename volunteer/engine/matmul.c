@@ -26,10 +26,9 @@ void matmul_ref(int32_t *out, size_t ld, const struct matmul_input *in,
 
             for (uint32_t g = 0; g < G; g++) {
                 size_t i = (size_t)t * G + g;
-                int32_t dot = dot_group(in->q + i * FORMAT_GROUP,
-                                        weight->w +
-                                            (row_tiles + g) * FORMAT_TILE,
-                                        r);
+                int32_t dot =
+                    dot_group(in->q + i * FORMAT_GROUP,
+                              weight->w + (row_tiles + g) * FORMAT_TILE, r);
                 int32_t m = weight->m[(row_tiles + g) * FORMAT_BLOCK + r];
                 uint32_t s = (uint32_t)(in->e_max[t] - in->e[i]) + spare;
 

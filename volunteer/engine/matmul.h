@@ -37,9 +37,9 @@ struct matmul_weight {
 
 // Quantised activations, row-major; made by quantise_row. Alignment 64.
 struct matmul_input {
-    const int8_t *q;     // (T, G * 64), -127..127
-    const uint8_t *e;    // (T, G) exponents 0..23: value = q << e
-    const int32_t *corr; // (T, G) 64 * sum of the group's q
+    const int8_t *q;      // (T, G * 64), -127..127
+    const uint8_t *e;     // (T, G) exponents 0..23: value = q << e
+    const int32_t *corr;  // (T, G) 64 * sum of the group's q
     const uint8_t *e_max; // (T) largest e of the row
     uint32_t n_rows;      // T
 };

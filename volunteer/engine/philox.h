@@ -8,8 +8,7 @@
 static inline void philox_words(const uint32_t counter[4],
                                 const uint32_t key[2], uint32_t out[4])
 {
-    uint32_t x0 = counter[0], x1 = counter[1], x2 = counter[2],
-             x3 = counter[3];
+    uint32_t x0 = counter[0], x1 = counter[1], x2 = counter[2], x3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];
 
     for (int round = 0; round < 10; round++) {

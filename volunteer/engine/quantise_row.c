@@ -23,8 +23,7 @@ uint8_t engine_quantise_ref(int8_t *q, uint8_t *e, int32_t *corr,
 
         assert(bits <= 30);
         for (uint32_t i = 0; i < FORMAT_GROUP; i++) {
-            int32_t x =
-                i < len ? engine_round_shift(v[from + i], shift) : 0;
+            int32_t x = i < len ? engine_round_shift(v[from + i], shift) : 0;
 
             x = x > 127 ? 127 : x < -127 ? -127 : x;
             q[from + i] = (int8_t)x;

@@ -10,8 +10,8 @@
 enum {
     DIGIT_BITS = 10,
     DIGITS = 1 << DIGIT_BITS,
-    BELOW_BITS = 30,         // b of sampler.h is less than 2^30
-    GUMBEL_MAX = 23 << 16,   // above any noise
+    BELOW_BITS = 30,       // b of sampler.h is less than 2^30
+    GUMBEL_MAX = 23 << 16, // above any noise
     TOP_P_OFF = 1 << 16,
     LOG2_E_Q16 = 94548,
 };
@@ -28,8 +28,7 @@ struct sampler {
 };
 
 enum err sampler_new(uint32_t n_vocab, const struct sampler_tables *tables,
-                     const struct engine_kernels *kernels,
-                     struct sampler **out)
+                     const struct engine_kernels *kernels, struct sampler **out)
 {
     struct sampler *s = calloc(1, sizeof *s);
 
@@ -79,9 +78,10 @@ void sampler_apply(struct sampler *s, int32_t *logits,
         uint32_t token = s->counted[i];
 
         // At most 2^20 positions times 2^17.
-        logits[token] = engine_sat64(
-            logits[token] - (int64_t)s->counts[token] * sampling->frequency_q16 -
-            sampling->presence_q16);
+        logits[token] =
+            engine_sat64(logits[token] -
+                         (int64_t)s->counts[token] * sampling->frequency_q16 -
+                         sampling->presence_q16);
         s->counts[token] = 0;
     }
     s->n_counted = 0;
@@ -202,8 +202,7 @@ static uint32_t gumbel_max(const struct sampler *s, int32_t limit,
 }
 
 uint32_t sampler_choose(struct sampler *s, const int32_t *logits,
-                        const struct syn1_sampling *sampling,
-                        uint32_t position)
+                        const struct syn1_sampling *sampling, uint32_t position)
 {
     int32_t max = s->kernels->max(logits, s->n_vocab);
     int32_t inv_temp = sampling->inv_temp_q16 > INT32_MAX

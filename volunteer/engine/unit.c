@@ -223,8 +223,8 @@ void unit_put_logprob(struct unit_seq *seq, const struct sampler_top *own,
 void unit_put_print(struct unit_seq *seq, uint64_t seed, const uint8_t *row,
                     size_t len)
 {
-    redun_print(seq->prints + (size_t)seq->n_prints * SYN1_PRINT_LEN, seed,
-                row, len);
+    redun_print(seq->prints + (size_t)seq->n_prints * SYN1_PRINT_LEN, seed, row,
+                len);
     seq->n_prints++;
 }
 
@@ -252,8 +252,8 @@ static struct syn1_result_seq result_seq(const struct unit_seq *seq)
     return r;
 }
 
-enum err unit_write(struct unit *unit, uint64_t compute_us,
-                    const uint8_t **out, size_t *out_len)
+enum err unit_write(struct unit *unit, uint64_t compute_us, const uint8_t **out,
+                    size_t *out_len)
 {
     struct syn1_header h = unit->header;
     uint64_t len = SYN1_HEADER_LEN + SYN1_CRC_LEN;

@@ -12,9 +12,9 @@ struct unit_seq {
     struct kv_slot *slot;    // NULL unless status is SYN1_OK
     enum syn1_status status;
     enum syn1_finish finish;
-    uint32_t n_fed;    // rows computed, given and generated ones
-    uint32_t n_new;    // tokens generated
-    bool generating;   // next_token is to be fed
+    uint32_t n_fed;  // rows computed, given and generated ones
+    uint32_t n_new;  // tokens generated
+    bool generating; // next_token is to be fed
     uint32_t next_token;
 
     // The answer, in the frame's own form.
@@ -42,8 +42,8 @@ size_t unit_bytes(const struct unit *unit);
 // Parse a frame, check it against the model, and make room for its answers.
 // Errors as engine_run; unit holds nothing of use then.
 MUST_USE enum err unit_read(struct unit *unit, const struct bind_model *model,
-                            const uint8_t id[SYN1_ID_LEN],
-                            const uint8_t *frame, size_t len);
+                            const uint8_t id[SYN1_ID_LEN], const uint8_t *frame,
+                            size_t len);
 
 // Tokens of given row i; only where the frame has tokens.
 uint32_t unit_token(const struct unit_seq *seq, uint32_t i);
