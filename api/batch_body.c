@@ -77,7 +77,7 @@ static enum err element_byte(struct api_batch_body *b, char c)
             b->in_string = false;
         // A bare line break has no place in a JSON string. It must stay wrong,
         // and may not cut the line.
-        return line_put(b, c == '\n' ? '\1' : c);
+        return line_put(b, (char)(c == '\n' ? 1 : c));
     }
     if (b->depth == 2 && (c == ',' || c == ']')) {
         enum err err = element_end(b, c == ']');

@@ -94,7 +94,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
 static int on_timer_wanted(CURLM *multi, long ms, void *arg)
 {
     struct api_curl_loop *loop = arg;
-    struct timeval tv = {ms / 1000, ms % 1000 * 1000};
+    struct timeval tv = {ms / 1000, ms % 1000 * 1000L};
 
     (void)multi;
     if (ms < 0)

@@ -66,7 +66,7 @@ static void job_end(struct api_ingest *in)
 
 static void turn_soon(struct api_ingest *in, int ms)
 {
-    struct timeval tv = {0, ms * 1000};
+    struct timeval tv = {0, ms * 1000L};
 
     event_add(in->turn, &tv);
 }
@@ -142,7 +142,7 @@ static void lines_add(struct api_ingest *in)
 static bool text_fill(struct api_ingest *in)
 {
     if (in->text_cap - in->text_len < BLOCK) {
-        size_t cap = in->text_len + 2 * BLOCK;
+        size_t cap = in->text_len + 2 * (size_t)BLOCK;
         char *p = realloc(in->text, cap);
 
         if (!p)

@@ -53,7 +53,7 @@ static void job_drop(struct api_output *o, enum err err)
 static void on_completed(enum err err, void *ctx)
 {
     struct api_output *o = ctx;
-    struct timeval tv = {0, RETRY_MS * 1000};
+    struct timeval tv = {0, RETRY_MS * 1000L};
 
     if (err == ERR_STORE || err == ERR_BUSY) {
         event_add(o->retry, &tv);

@@ -171,7 +171,7 @@ void api_redis_child_look(struct api_redis_child *child)
 enum err api_redis_child_start(struct event_base *base, const char *data,
                                struct api_redis_child **out)
 {
-    struct timeval every = {0, LOOK_MS * 1000};
+    struct timeval every = {0, LOOK_MS * 1000L};
     struct api_redis_child *child = calloc(1, sizeof *child);
     enum err err = ERR_NOMEM;
 
@@ -223,7 +223,7 @@ static void shutdown_ask(struct api_redis_child *child)
 void api_redis_child_stop(struct api_redis_child *child)
 {
     int64_t end = api_clock_ms() + STOP_MS;
-    struct timespec pause = {0, 10 * 1000 * 1000};
+    struct timespec pause = {0, 10 * 1000L * 1000};
     int lock = -1, status;
 
     if (!child)

@@ -58,7 +58,7 @@ static enum err spawn(struct api_referee_child *child)
 static void later(struct api_referee_child *child)
 {
     struct timeval tv = {child->back_off_ms / 1000,
-                         child->back_off_ms % 1000 * 1000};
+                         child->back_off_ms % 1000L * 1000};
 
     event_add(child->again, &tv);
     child->back_off_ms = child->back_off_ms * 2 < BACK_OFF_MAX_MS
@@ -143,7 +143,7 @@ bool api_referee_child_is_gone(const struct api_referee_child *child)
 void api_referee_child_stop(struct api_referee_child *child)
 {
     int64_t end = api_clock_ms() + STOP_MS;
-    struct timespec pause = {0, 10 * 1000 * 1000};
+    struct timespec pause = {0, 10 * 1000L * 1000};
     int status;
 
     if (!child)

@@ -12,7 +12,8 @@ MUST_USE enum err api_result_line(const struct api_models *models,
                                   const struct sched_result *result,
                                   char **out);
 
-// The scheduler's cut hook: where does the first stop string end?
-struct sched_cut api_result_cut(const struct sched_cut_ask *ask, void *models);
+// The scheduler's cut hook, with a struct api_models as ctx: where does the
+// first stop string end?
+struct sched_cut api_result_cut(const struct sched_cut_ask *ask, void *ctx);
 
 #endif

@@ -376,7 +376,7 @@ static void on_drain_tick(evutil_socket_t fd, short what, void *arg)
 static void on_signal(evutil_socket_t signal, short what, void *arg)
 {
     struct api_server *server = arg;
-    struct timeval tick = {0, DRAIN_TICK_MS * 1000};
+    struct timeval tick = {0, DRAIN_TICK_MS * 1000L};
 
     (void)what;
     if (server->draining) { // asked twice: at once
