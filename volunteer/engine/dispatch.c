@@ -2,22 +2,24 @@
 #include "engine/twins.h"
 
 // The entries of a table by their endings: the product's own, that of the
-// other twins, and the reference for what has none.
-#define TABLE(text, product, twin)                                      \
-    {                                                                   \
-        .name = text, .matmul = matmul_##product,                       \
-        .quantise = engine_quantise_##twin, .norm = engine_norm_##twin, \
-        .act = engine_act_ref, .gate = engine_gate_ref,                 \
-        .scores = engine_scores_##twin, .weights = engine_weights_ref,  \
-        .mix = engine_mix_##twin, .max = engine_max_ref                 \
+// other twins, that of those which look up tables, and the reference for what
+// has no twin.
+#define TABLE(text, product, twin, lookup)                                  \
+    {                                                                       \
+        .name = text, .matmul = matmul_##product,                           \
+        .quantise = engine_quantise_##twin, .norm = engine_norm_##twin,     \
+        .act = engine_act_##lookup, .gate = engine_gate_ref,                \
+        .scores = engine_scores_##twin, .weights = engine_weights_##lookup, \
+        .mix = engine_mix_##twin, .max = engine_max_ref                     \
     }
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-static const struct engine_kernels avx2 = TABLE("avx2", avx2, avx2);
-static const struct engine_kernels vnni = TABLE("vnni", vnni, avx2);
-static const struct engine_kernels vnni512 = TABLE("vnni512", vnni512, avx2);
+static const struct engine_kernels avx2 = TABLE("avx2", avx2, avx2, avx2);
+static const struct engine_kernels vnni = TABLE("vnni", vnni, avx2, avx2);
+static const struct engine_kernels vnni512 =
+    TABLE("vnni512", vnni512, avx2, avx2);
 
 // AVX-VNNI is bit 4 of EAX of leaf 7, subleaf 1; gcc 12 has no name for it.
 static bool has_avx_vnni(void)
@@ -63,11 +65,12 @@ const struct engine_kernels *engine_kernels_pick(enum engine_isa isa)
 }
 
 #elif defined(__wasm_simd128__)
-static const struct engine_kernels simd = TABLE("simd", simd, simd);
+static const struct engine_kernels simd = TABLE("simd", simd, simd, ref);
 #if defined(ENGINE_RELAXED)
-static const struct engine_kernels relaxed = TABLE("relaxed", relaxed, simd);
+static const struct engine_kernels relaxed =
+    TABLE("relaxed", relaxed, simd, ref);
 static const struct engine_kernels pairs =
-    TABLE("relaxed-pairs", relaxed_pairs, simd);
+    TABLE("relaxed-pairs", relaxed_pairs, simd, ref);
 #endif
 
 const struct engine_kernels *engine_kernels_pick(enum engine_isa isa)

@@ -7,7 +7,8 @@ if(EMSCRIPTEN)
     quantise_simd.c)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(optimise $<$<NOT:$<CONFIG:Debug>>:-O3>)
-  set(avx2 attention_avx2.c matmul_avx2.c norm_avx2.c quantise_avx2.c)
+  set(avx2 attention_avx2.c matmul_avx2.c norm_avx2.c quantise_avx2.c
+    tables_avx2.c)
   target_sources(engine PRIVATE ${avx2} matmul_vnni.c matmul_vnni512.c)
   set_source_files_properties(${avx2} PROPERTIES
     COMPILE_OPTIONS "-mavx2;${optimise}")

@@ -18,6 +18,8 @@ engine_scores_fn engine_scores_avx2;
 engine_mix_fn engine_mix_avx2;
 engine_quantise_fn engine_quantise_avx2;
 engine_norm_fn engine_norm_avx2;
+engine_act_fn engine_act_avx2;
+engine_weights_fn engine_weights_avx2;
 
 engine_scores_fn engine_scores_simd;
 engine_mix_fn engine_mix_simd;
