@@ -208,8 +208,8 @@ async function main() {
   await printLeaderboard(server.url);
 
   if (!once) {
-    say(`the grid stays up at ${server.url} until Ctrl-C`);
     say(`${good} of ${prompts.length} lines confirmed, callback ${verified ? 'verified' : 'wrong'}`);
+    say(`the grid stays up at ${server.url} until Ctrl-C`);
     return;
   }
   const code = good === prompts.length && verified ? 0 : 1;
