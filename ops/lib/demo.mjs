@@ -4,7 +4,7 @@
 // own that is removed at the end.
 // @ts-check
 
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createWriteStream, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -124,12 +124,9 @@ async function main() {
   const logFile = path.join(ROOT, 'build/demo.log');
   const log = createWriteStream(logFile);
 
-  const model = path.join(MODELS, path.basename(MODEL));
-  if (!existsSync(path.join(model, 'manifest.json'))) {
-    say('splitting the demo model');
-    mkdirSync(MODELS, { recursive: true });
-    await run(`${BIN}/synapse`, ['split', MODEL, model]);
-  }
+  say('splitting the demo model');
+  mkdirSync(MODELS, { recursive: true });
+  await run(`${BIN}/synapse`, ['split', MODEL, path.join(MODELS, path.basename(MODEL))]);
 
   const port = (await portIsFree(PORT)) ? PORT : 0;
   if (port === 0) say(`port ${PORT} is taken, another one is used`);
