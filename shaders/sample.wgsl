@@ -4,9 +4,10 @@
 //
 //   logits  (H, LD) i32 Q16; penalties and biases change them in place
 //   heads   (H) vec4u: row, answer, flags, steps. Flags: 1 the token is fed
-//           next (into ids), 2 the row goes on: while steps > 0, it counts
-//           down and row and answer move on by one, so that the same dispatch
-//           can be made again for the next token
+//           next (into ids), 2 the row goes on for so many steps: the row's
+//           position and the answer move on by one, so that the same dispatch
+//           can be made again for the next token; after its last step it stays
+//           where it is, and all that is made again for it is the same
 //   rows    (T) vec4u: slot, position, -, -
 //   ids     (slots, CTX) token at each position
 //   params  (slots, 16): inv_temp, top_p, top_k, seed low, seed high,
@@ -335,9 +336,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) li
     if ((h.z & 1u) != 0u) {
       ids[slot * CTX + position + 1u] = token;
     }
-    if ((h.z & 2u) != 0u) {
+    if ((h.z & 2u) != 0u && h.w > 1u) {
       heads[group.x] = vec4u(h.x, h.y + 1u, h.z, h.w - 1u);
       rows[h.x].y = position + 1u;
+    } else {
+      heads[group.x].w = 0u; // what is made again after this changes nothing
     }
   }
 }

@@ -123,10 +123,17 @@ export class Graph {
       caches: this.model.layers.map((_, i) => up.buffer(pages * Graph.pageBytes(c), `cache ${i}`)),
       none: [0, 1, 2, 3].map((i) => up.buffer(16, `none ${i}`)),
     };
-    this.layers = { few: await this.stepOps(false), many: await this.stepOps(true) };
-    this.ends = { few: await this.endOps(false), many: await this.endOps(true) };
+    const [few, many, fewEnds, manyEnds, printer] = await Promise.all([
+      this.stepOps(false), this.stepOps(true), this.endOps(false), this.endOps(true), this.printOp(),
+    ]);
+    this.layers = { few, many };
+    this.ends = { few: fewEnds, many: manyEnds };
+    this.printer = printer;
+  }
+
+  printOp() {
     const { wires, job, prints } = this.buffers;
-    this.printer = await this.op("fingerprint", { C: c.dModel }, [wires, job, prints], (n) => [Math.ceil(n / 64), 1]);
+    return this.op("fingerprint", { C: this.model.config.dModel }, [wires, job, prints], (n) => [Math.ceil(n / 64), 1]);
   }
 
   /**
@@ -187,14 +194,14 @@ export class Graph {
   matmul(matrix, y, ld, many) {
     const { q, groups } = this.buffers;
     const G = matrix.groups;
-    return Promise.all(matrix.parts.map((part) => {
+    return matrix.parts.map((part) => {
       const constants = { G, LD: ld, BLOCK: part.block, BLOCKS: part.blocks, SPARE: spareOf(G) };
       const buffers = [part.w, part.m, matrix.e, /** @type {GPUBuffer} */ (matrix.b), q, groups, y];
       if (many) return this.op("matmul_rows", constants, buffers, (n) => [Math.ceil(part.blocks / 2), Math.ceil(n / 32)]);
       const LANES = Math.min(64, 8 * Math.ceil(G / 8));
       const TILES = 1;
       return this.op("matmul_row", { ...constants, TILES, LANES, WG: TILES * LANES * 4 }, buffers, (n) => [part.blocks, n]);
-    }));
+    });
   }
 
   /**
@@ -216,32 +223,32 @@ export class Graph {
     const c = this.model.config;
     const { x, rows, ids, none } = this.buffers;
     const embed = /** @type {Matrix} */ (this.model.embed);
-    return Promise.all(embed.parts.map((part) => {
+    return embed.parts.map((part) => {
       const constants = {
         C: c.dModel, G: embed.groups, STRIDE: this.stride, CTX: c.nCtx, BLOCK: part.block, BLOCKS: part.blocks,
         POSITION: Number(c.gpt2),
       };
       const buffers = [rows, ids, part.w, part.m, embed.e, this.model.tables.position ?? none[0], x];
       return this.op("embed", constants, buffers, (n) => [Math.ceil(c.dModel / 256), n]);
-    }));
+    });
   }
 
   /**
    * From qkv to the mixed heads of a layer, quantised.
    * @param {number} i  of the layer
    */
-  async attention(i) {
+  attention(i) {
     const c = this.model.config;
     const { rows, pages, big, heads, mixed, q, groups, caches, none } = this.buffers;
     const { low, high, exp2 } = this.model.tables;
     const shape = { DIM: c.headDim, D: this.width, HEADS: c.nHeads, KV: c.nKv, PAGES: this.slotPages };
     const G = groupsOf(this.heads);
     return [
-      await this.op("heads", { ...shape, LD: this.ld, ROPE: Number(!c.gpt2) },
+      this.op("heads", { ...shape, LD: this.ld, ROPE: Number(!c.gpt2) },
         [rows, pages, big, low ?? none[0], high ?? none[1], heads, caches[i]], (n) => [c.nHeads + 2 * c.nKv, n]),
-      await this.op("attention", { ...shape, LD: this.heads, SHIFT: this.model.layers[i].scoreShift },
+      this.op("attention", { ...shape, LD: this.heads, SHIFT: this.model.layers[i].scoreShift },
         [rows, pages, heads, caches[i], /** @type {GPUBuffer} */ (exp2), mixed], (n) => [c.nHeads, n]),
-      await this.op("quantise", { N: this.heads, G, LD: this.heads }, [mixed, q, groups], (n) => [Math.ceil(G / 16), n]),
+      this.op("quantise", { N: this.heads, G, LD: this.heads }, [mixed, q, groups], (n) => [Math.ceil(G / 16), n]),
     ];
   }
 
@@ -261,20 +268,18 @@ export class Graph {
    */
   async stepOps(many) {
     const { big } = this.buffers;
-    const ops = await this.embeds();
     const layers = this.model.layers;
-    for (let i = 0; i < layers.length; i++) {
-      const l = layers[i];
-      ops.push(await this.norm(l.norm1, { add: i > 0, wire: i > 0 && layers[i - 1].boundary }));
-      ops.push(...await this.matmul(l.qkv, big, this.ld, many));
-      ops.push(...await this.attention(i));
-      ops.push(...await this.matmul(l.o, big, this.ld, many));
-      ops.push(await this.norm(l.norm2, { add: true }));
-      ops.push(...await this.matmul(l.up, big, this.ld, many));
-      ops.push(await this.activation());
-      ops.push(...await this.matmul(l.down, big, this.ld, many));
-    }
-    return ops;
+    const ops = layers.flatMap((l, i) => [
+      this.norm(l.norm1, { add: i > 0, wire: i > 0 && layers[i - 1].boundary }),
+      ...this.matmul(l.qkv, big, this.ld, many),
+      ...this.attention(i),
+      ...this.matmul(l.o, big, this.ld, many),
+      this.norm(l.norm2, { add: true }),
+      ...this.matmul(l.up, big, this.ld, many),
+      this.activation(),
+      ...this.matmul(l.down, big, this.ld, many),
+    ]);
+    return Promise.all([...this.embeds(), ...ops]);
   }
 
   /**
@@ -287,13 +292,13 @@ export class Graph {
     const c = this.model.config;
     const { logits, answerers, rows, ids, params, biases, answers } = this.buffers;
     const head = /** @type {Matrix} */ (this.model.head);
-    return [
-      await this.norm(/** @type {Norm} */ (this.model.norm), { add: true, final: true }),
-      ...await this.matmul(head, logits, this.ldLogits, many),
-      await this.op("sample", { VOCAB: c.nVocab, LD: this.ldLogits, CTX: c.nCtx, PROBS: ANSWERS },
+    return Promise.all([
+      this.norm(/** @type {Norm} */ (this.model.norm), { add: true, final: true }),
+      ...this.matmul(head, logits, this.ldLogits, many),
+      this.op("sample", { VOCAB: c.nVocab, LD: this.ldLogits, CTX: c.nCtx, PROBS: ANSWERS },
         [logits, answerers, rows, ids, params, biases, /** @type {GPUBuffer} */ (this.model.tables.logs), answers],
         (n) => [n, 1]),
-    ];
+    ]);
   }
 
   /**
