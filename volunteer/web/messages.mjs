@@ -6,7 +6,7 @@
 //   page -> worker     look, start, stop, tune
 //   worker -> page     found, state, joined, counts, trouble
 //   worker -> engine   open, load, run    (each with a number `call`)
-//   engine -> worker   done, failed       (with the same `call`), loading
+//   engine -> worker   done, failed       (with the same `call`), loading, note
 
 /**
  * @typedef {import("./features.mjs").Features} Features
@@ -53,7 +53,7 @@
  * @typedef {Found|StateMessage|Joined|CountsMessage|Trouble} ToPage
  *
  * @typedef {{name: string, blob: Blob, sha256: string}} ShardBlob
- * @typedef {{kind: "open", call: number, wasm: string}} Open
+ * @typedef {{kind: "open", call: number, wasm: string, gpu: boolean}} Open
  * @typedef {{kind: "load", call: number, model: string, shards: ShardBlob[], maxBytes: number}} Load
  * @typedef {{kind: "run", call: number, frame: Uint8Array}} Run
  * @typedef {Open|Load|Run} ToEngine
@@ -61,7 +61,8 @@
  * @typedef {{kind: "done", call: number, value: any}} Done
  * @typedef {{kind: "failed", call: number, text: string, name: string, shard: string|null}} Failed
  * @typedef {{kind: "loading", done: number, total: number}} Loading
- * @typedef {Done|Failed|Loading} FromEngine
+ * @typedef {{kind: "note", text: string}} Note  for people
+ * @typedef {Done|Failed|Loading|Note} FromEngine
  */
 
 /**
