@@ -64,7 +64,10 @@ dot_lanes(const double *w, const double *in, size_t n, double sum[LANES])
         c += w[i] * in[2 * n + i];
         d += w[i] * in[3 * n + i];
     }
-    sum[0] = a, sum[1] = b, sum[2] = c, sum[3] = d;
+    sum[0] = a;
+    sum[1] = b;
+    sum[2] = c;
+    sum[3] = d;
 }
 
 // y = W x + b. bias may be SOURCE_ROLES: none.
@@ -276,7 +279,7 @@ static struct float_token judge(const double *logits, uint32_t n_vocab,
                                 uint32_t next)
 {
     struct float_token f = {.best = 0};
-    double sum = 0, second = -INFINITY;
+    double sum = 0, second = -HUGE_VAL;
 
     for (uint32_t i = 1; i < n_vocab; i++)
         if (logits[i] > logits[f.best]) {

@@ -339,7 +339,7 @@ static void window_compare(const struct model_case *c, const struct source *src,
     for (uint32_t t = 0; t + 1 < n; t++) {
         deviation_add(ours, &want[t], ldexp(nll[t], -16), best[t],
                       MARGIN_PER_RMS * c->rms_max);
-        deviation_add(wrong, &want[t], other[t].nll, other[t].best, INFINITY);
+        deviation_add(wrong, &want[t], other[t].nll, other[t].best, HUGE_VAL);
     }
 }
 
