@@ -4,7 +4,7 @@
 // `kind`; a kind that the table of its direction lacks throws at both ends.
 //
 //   page -> worker     look, start, stop, tune
-//   worker -> page     found, state, joined, counts, trouble
+//   worker -> page     found, state, joined, counts, trouble, engine
 //   worker -> engine   open, load, run    (each with a number `call`)
 //   engine -> worker   done, failed       (with the same `call`), loading, note
 
@@ -50,7 +50,8 @@
  * @typedef {{kind: "joined", id: string, token: string, accountId: string, name: string, backend: string}} Joined
  * @typedef {{kind: "counts", counts: Counts}} CountsMessage
  * @typedef {{kind: "trouble", text: string}} Trouble
- * @typedef {Found|StateMessage|Joined|CountsMessage|Trouble} ToPage
+ * @typedef {{kind: "engine", text: string}} EngineNote  what computes, and why
+ * @typedef {Found|StateMessage|Joined|CountsMessage|Trouble|EngineNote} ToPage
  *
  * @typedef {{name: string, blob: Blob, sha256: string}} ShardBlob
  * @typedef {{kind: "open", call: number, wasm: string, gpu: boolean}} Open

@@ -147,7 +147,7 @@ async function contribute(m, signal) {
 /** An engine whose notes the page shows. */
 function newRemote() {
   const engine = new RemoteEngine();
-  engine.onNote = (text) => tell({ kind: 'trouble', text });
+  engine.onNote = (text) => tell({ kind: 'engine', text });
   return engine;
 }
 
