@@ -90,9 +90,17 @@ fn put_wire(answer: u32, i: u32, v: vec4i, e: u32) {
   }
 }
 
-// Take a row in; the largest and the sum of this invocation's values.
-fn take(row: u32, answer: u32, lid: u32) -> vec2u {
+// What this invocation's values come to.
+struct Taken {
+  sum: vec2u,
+  top: i32,
+  bottom: i32,
+}
+
+fn take(row: u32, answer: u32, lid: u32) -> Taken {
   var sum = vec2u(0u, 0u);
+  var top = -VALUE_MAX;
+  var bottom = VALUE_MAX;
   for (var base = 0u; base < C; base += 4u * WG) {
     let i = base + 4u * lid;
     var v: vec4i;
@@ -115,10 +123,14 @@ fn take(row: u32, answer: u32, lid: u32) -> vec2u {
       store4(row, i, v);
     }
     for (var k = 0u; k < 4u; k++) {
-      sum = wide_add(sum, wide_of(v[k]));
+      if (i + k < C) {
+        sum = wide_add(sum, wide_of(v[k]));
+        top = max(top, v[k]);
+        bottom = min(bottom, v[k]);
+      }
     }
   }
-  return sum;
+  return Taken(sum, top, bottom);
 }
 
 // x - mean, shifted into 24 bits.
@@ -171,20 +183,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) li
     answer = heads[t].y;
   }
   let own = take(row, answer, lid);
+  let all = reduce_all(own.sum, u32(own.top + VALUE_MAX), u32(VALUE_MAX - own.bottom), lid);
   var mean = 0;
   if (CENTRE == 1u) {
-    mean = mean_of(reduce_add64(own, lid));
+    mean = mean_of(all.sum);
   }
-  var top = 0u;
-  for (var i = 4u * lid; i < C; i += 4u * WG) {
-    let v = load4(row, i);
-    for (var k = 0u; k < 4u; k++) {
-      if (i + k < C) {
-        top = max(top, abs_u(v[k] - mean));
-      }
-    }
-  }
-  let b = bits(reduce_max(top, lid));
+  // The largest deviation is that of the largest or the smallest value.
+  let highest = i32(all.top) - VALUE_MAX - mean;
+  let lowest = VALUE_MAX - i32(all.top2) - mean;
+  let b = bits(max(abs_u(highest), abs_u(lowest)));
   let s = select(0u, b - 24u, b > 24u);
   var squares = vec2u(0u, 0u);
   for (var i = 4u * lid; i < C; i += 4u * WG) {

@@ -105,11 +105,16 @@ struct Top {
 fn top_logit(first: u32, lid: u32) -> Top {
   var own = -VALUE_MAX - 1;
   var own_id = 0u;
-  for (var i = lid; i < VOCAB; i += WG) {
-    let l = logits[first + i];
-    if (l > own) {
-      own = l;
-      own_id = i;
+  for (var i = lid; i < VOCAB; i += 8u * WG) {
+    var l: array<i32, 8>; // the last one is seen again where there are fewer
+    for (var k = 0u; k < 8u; k++) {
+      l[k] = logits[first + min(i + k * WG, VOCAB - 1u)];
+    }
+    for (var k = 0u; k < 8u; k++) {
+      if (l[k] > own) {
+        own = l[k];
+        own_id = min(i + k * WG, VOCAB - 1u);
+      }
     }
   }
   return Top(largest(own, lid), own, own_id);

@@ -30,3 +30,16 @@ fn reduce_add64(v: vec2u, lid: u32) -> vec2u {
   }
   return workgroupUniformLoad(&reduce_wide[0]);
 }
+
+// The sum of one, and the largest of two others.
+struct Reduced {
+  sum: vec2u,
+  top: u32,
+  top2: u32,
+}
+
+fn reduce_all(v: vec2u, t: u32, t2: u32, lid: u32) -> Reduced {
+  let sum = reduce_add64(v, lid);
+  let top = reduce_max(t, lid);
+  return Reduced(sum, top, reduce_max(t2, lid));
+}

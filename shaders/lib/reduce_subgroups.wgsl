@@ -7,6 +7,48 @@ const WG: u32 = 256u;
 var<workgroup> reduce_top: atomic<u32>;
 var<workgroup> reduce_limbs: array<atomic<u32>, 3>; // of 22, 22 and 20 bits
 
+// The sum of one, and the largest of two others, in one go.
+struct Reduced {
+  sum: vec2u,
+  top: u32,
+  top2: u32,
+}
+
+var<workgroup> reduce_top2: atomic<u32>;
+
+fn reduce_all(v: vec2u, t: u32, t2: u32, lid: u32) -> Reduced {
+  let a = subgroupAdd(v.x & 0x3fffffu);
+  let b = subgroupAdd(((v.x >> 22u) | (v.y << 10u)) & 0x3fffffu);
+  let c = subgroupAdd(v.y >> 12u);
+  let top = subgroupMax(t);
+  let top2 = subgroupMax(t2);
+  workgroupBarrier();
+  if (lid < 3u) {
+    atomicStore(&reduce_limbs[lid], 0u);
+  }
+  if (lid == 0u) {
+    atomicStore(&reduce_top, 0u);
+    atomicStore(&reduce_top2, 0u);
+  }
+  workgroupBarrier();
+  if (subgroupElect()) {
+    atomicAdd(&reduce_limbs[0], a);
+    atomicAdd(&reduce_limbs[1], b);
+    atomicAdd(&reduce_limbs[2], c);
+    atomicMax(&reduce_top, top);
+    atomicMax(&reduce_top2, top2);
+  }
+  workgroupBarrier();
+  return Reduced(limbs_sum(), atomicLoad(&reduce_top), atomicLoad(&reduce_top2));
+}
+
+fn limbs_sum() -> vec2u {
+  let low = vec2u(atomicLoad(&reduce_limbs[0]), 0u);
+  let middle = wide_shl(vec2u(atomicLoad(&reduce_limbs[1]), 0u), 22u);
+  let high = vec2u(0u, atomicLoad(&reduce_limbs[2]) << 12u);
+  return wide_add(wide_add(low, middle), high);
+}
+
 fn reduce_max(v: u32, lid: u32) -> u32 {
   let top = subgroupMax(v);
   workgroupBarrier();
@@ -37,8 +79,5 @@ fn reduce_add64(v: vec2u, lid: u32) -> vec2u {
     atomicAdd(&reduce_limbs[2], c);
   }
   workgroupBarrier();
-  let low = vec2u(atomicLoad(&reduce_limbs[0]), 0u);
-  let middle = wide_shl(vec2u(atomicLoad(&reduce_limbs[1]), 0u), 22u);
-  let high = vec2u(0u, atomicLoad(&reduce_limbs[2]) << 12u);
-  return wide_add(wide_add(low, middle), high);
+  return limbs_sum();
 }
