@@ -355,6 +355,22 @@ static void case_write(const struct model_case *c, const struct scratch *dir)
     random_model_write(dir, &c->arch, config, c->k_bias);
 }
 
+// Both models read through src, so a K bias taken for V's, which is as long,
+// would go unseen.
+static void k_bias_is_where_it_was_put(const struct model_case *c,
+                                       const struct source *src)
+{
+    char why[WHY_LEN];
+    float b;
+
+    if (!(c->k_bias > 0))
+        return;
+    CHECK_EQ(source_read(src, SOURCE_K_BIAS, 0, c->arch.head_dim / 2 - 1, 1, &b,
+                         why, sizeof why),
+             ERR_OK);
+    CHECK(fabs((double)b - c->k_bias) < 5);
+}
+
 static bool case_agrees(const struct model_case *c)
 {
     static const uint32_t lengths[N_WINDOWS] = {CTX - 9, 33};
@@ -366,6 +382,8 @@ static bool case_agrees(const struct model_case *c)
     scratch_init(&dir);
     case_write(c, &dir);
     struct source *src = open_source(dir.path);
+    k_bias_is_where_it_was_put(c, src);
+
     struct packed p = packed_from(dir.path, 1, true);
     struct engine *e = packed_engine(&p, 0, 1, &options);
 
