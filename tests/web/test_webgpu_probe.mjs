@@ -1,5 +1,6 @@
 // test_webgpu_probe.mjs - the WebGPU engine gives the committed answer, with
-// and without subgroups.
+// and without subgroups; where the GPU is lost in the middle of a unit, WASM
+// computes it all the same, and the engine alone says what happened.
 // @ts-check
 
 import assert from "node:assert/strict";
@@ -9,6 +10,8 @@ import test from "node:test";
 import { createHash } from "node:crypto";
 
 import { openGpu, readShader, root } from "./webgpu_node.mjs";
+import { EnginePair } from "../../volunteer/web/engine_pair.mjs";
+import { WasmEngine } from "../../volunteer/web/engine_wasm.mjs";
 import { parseProbe, prove } from "../../volunteer/web/probe.mjs";
 import { WebGpuEngine } from "../../volunteer/web/webgpu_engine.mjs";
 
@@ -27,3 +30,26 @@ for (const subgroups of [true, false])
     assert.ok((await prove(engine, parseProbe(bytes))) > 0);
     engine.close();
   });
+
+test("a GPU lost in the middle of a unit gives way to WASM", async () => {
+  const module = readFileSync(path.resolve(root, process.env.SYNAPSE_WASM ?? "build/wasm", "synapse-simd.wasm"));
+  const wasm = await WasmEngine.start(module, "wasm-simd");
+  const engine = await WebGpuEngine.start(gpu, { newHasher, read: readShader });
+  const { submit } = engine;
+  let slices = 0;
+  engine.submit = (...args) => {
+    if (++slices === 2) engine.device.destroy();
+    return submit.apply(engine, args);
+  };
+  /** @type {string[]} */
+  const notes = [];
+  const pair = new EnginePair(wasm, engine, (text) => void notes.push(text));
+  assert.equal(pair.backend, "webgpu");
+  const probe = parseProbe(bytes);
+  await prove(pair, probe);
+  assert.equal(slices, 2);
+  assert.equal(pair.backend, "wasm-simd");
+  assert.match(notes.join(), /The GPU failed, WebAssembly goes on/);
+  await assert.rejects(engine.run(probe.unit), /lost|destroyed/i);
+  assert.equal(engine.freeSlots(), 64);
+});
