@@ -165,8 +165,7 @@ static enum err digest_model(const struct engine_options *options,
 }
 
 enum err digest_watch(const struct engine_options *options,
-                      const struct digest_watch *watch,
-                      uint8_t out[SHA256_LEN])
+                      const struct digest_watch *watch, uint8_t out[SHA256_LEN])
 {
     struct sha256 sha;
     enum err err = ERR_OK;
