@@ -132,6 +132,26 @@ static json_t *body_json(const struct api_model *model, const char *id,
         "synapse", synapse_json(r));
 }
 
+static json_t *chat_json(const struct api_model *model, const char *id,
+                         const struct sched_result *r, const struct text *text,
+                         bool stopped)
+{
+    const char *finish =
+        stopped || r->finish == SCHED_FINISH_STOP ? "stop" : "length";
+
+    return json_pack(
+        "{s:s+, s:s, s:I, s:s, s:[{s:i, s:{s:s, s:s%, s:n}, s:s, s:n}], "
+        "s:{s:I, s:I, s:I}, s:o}",
+        "id", "chatcmpl-", id, "object", "chat.completion", "created",
+        (json_int_t)(r->final_ms / 1000), "model", model->manifest.name,
+        "choices", "index", 0, "message", "role", "assistant", "content",
+        text->ptr ? text->ptr : "", text->len, "refusal", "finish_reason",
+        finish, "logprobs", "usage", "prompt_tokens", (json_int_t)r->n_prompt,
+        "completion_tokens", (json_int_t)r->n_tokens, "total_tokens",
+        (json_int_t)r->n_prompt + (json_int_t)r->n_tokens, "synapse",
+        synapse_json(r));
+}
+
 static json_t *line_json(const char *id, const struct sched_result *r,
                          json_t *body)
 {
@@ -169,7 +189,10 @@ enum err api_result_line(const struct api_models *models, const char *batch,
         err = text_of(model, r, &text, &stopped);
         if (err)
             goto done;
-        body = body_json(model, id, r, &text, stopped);
+        if (r->blob.len == 1 && (r->blob.ptr[0] & API_BLOB_CHAT))
+            body = chat_json(model, id, r, &text, stopped);
+        else
+            body = body_json(model, id, r, &text, stopped);
     }
     line = line_json(id, r, body);
     *out = line ? json_dumps(line, JSON_COMPACT) : NULL;

@@ -22,6 +22,8 @@ struct event_base;
 
 enum { API_OPERATOR_KEY_LEN = 64 }; // hex digits
 
+#define API_STORED_MAX (UINT64_C(8) << 30) // bytes kept for one API key
+
 struct api_server {
     struct api_options options;
     struct event_base *base;

@@ -18,6 +18,7 @@
 
 #include "api/callbacks.h"
 #include "api/clock.h"
+#include "api/file_routes.h"
 #include "api/files.h"
 #include "api/http.h"
 #include "api/ingest.h"
@@ -112,6 +113,7 @@ static void on_job(void *ctx)
     api_ingest_look(server->ingest);
     api_output_look(server->output);
     api_callbacks_look(server->callbacks);
+    api_file_expiry_look(server);
 }
 
 static bool store_start(struct api_server *server)
