@@ -75,7 +75,7 @@ static enum err error_set(struct api_batch_line *out, uint64_t number,
     char field[API_PARAM_MAX + 32];
     json_t *error;
 
-    if (out->wrapped)
+    if (out->plain)
         snprintf(field, sizeof field, "%s", *param ? param : "body");
     else
         snprintf(field, sizeof field, "requests[%" PRIu64 "]%s%s", number,
@@ -419,28 +419,18 @@ static enum err request_read(struct api_fields *f,
     return err ? err : prompt_read(f, model, rules->chat, out);
 }
 
-enum err api_batch_line_read(const struct api_line_rules *rules,
-                             uint64_t number, const char *text, size_t len,
-                             struct api_batch_line *out)
+enum err api_batch_line_value(const struct api_line_rules *rules,
+                              uint64_t number, const json_t *value,
+                              struct api_batch_line *out)
 {
-    json_error_t error;
     struct api_fields f;
-    json_t *value;
-    char message[API_MESSAGE_MAX + 1];
     enum err err = ERR_OK;
 
     line_begin(out, number);
-    out->wrapped = rules->wrapped;
-    value = json_loadb(
-        text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY,
-        &error);
-    if (!value) {
-        snprintf(message, sizeof message, "not valid JSON at column %d: %s",
-                 error.column, error.text);
-        return error_set(out, number, "invalid_json", "", message);
-    }
+    out->plain = rules->wrapped || rules->single;
     api_fields_init(&f, value);
-    custom_id_read(&f, out);
+    if (!rules->single)
+        custom_id_read(&f, out);
     if (rules->wrapped && !f.wrong)
         api_fields_init(&f, json_object_get(value, "body"));
     if (!f.wrong)
@@ -450,8 +440,31 @@ enum err api_batch_line_read(const struct api_line_rules *rules,
                         strcmp(f.param, "model") ? "invalid_field"
                                                  : "model_not_found",
                         f.param, f.message);
-    json_decref(value);
     return err;
+}
+
+enum err api_batch_line_read(const struct api_line_rules *rules,
+                             uint64_t number, const char *text, size_t len,
+                             struct api_batch_line *out)
+{
+    json_error_t error;
+    json_t *value;
+    char message[API_MESSAGE_MAX + 1];
+    enum err err;
+
+    value = json_loadb(
+        text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY,
+        &error);
+    if (value) {
+        err = api_batch_line_value(rules, number, value, out);
+        json_decref(value);
+        return err;
+    }
+    line_begin(out, number);
+    out->plain = rules->wrapped;
+    snprintf(message, sizeof message, "not valid JSON at column %d: %s",
+             error.column, error.text);
+    return error_set(out, number, "invalid_json", "", message);
 }
 
 void api_batch_line_release(struct api_batch_line *line)

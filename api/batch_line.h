@@ -6,6 +6,7 @@
 #ifndef API_BATCH_LINE_H
 #define API_BATCH_LINE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,6 +33,7 @@ struct api_line_rules {
     const struct api_model *model; // NULL: each line names one that is served
     bool chat;                     // messages instead of a prompt
     bool wrapped;                  // as in an uploaded file
+    bool single; // a body of its own, outside a batch: fields are named plainly
 };
 
 // A checked line and the memory that it points into.
@@ -44,7 +46,7 @@ struct api_batch_line {
     char *stops;   // a JSON list
     char *error;   // a JSON object: code, message, param
     uint8_t blob;
-    bool wrapped; // in an uploaded file: fields are named as in its body
+    bool plain; // fields are named as in the request's own body
 };
 
 // Read line number (0-based). A text that is no good
@@ -57,6 +59,11 @@ MUST_USE enum err api_batch_line_read(const struct api_line_rules *rules,
 // The same for a line that is longer than API_LINE_LEN_MAX.
 MUST_USE enum err api_batch_line_too_long(uint64_t number,
                                           struct api_batch_line *out);
+
+// The same for a value that was parsed.
+MUST_USE enum err api_batch_line_value(const struct api_line_rules *rules,
+                                       uint64_t number, const json_t *value,
+                                       struct api_batch_line *out);
 
 void api_batch_line_release(struct api_batch_line *line);
 

@@ -1,5 +1,6 @@
 #include "api/routes.h"
 
+#include "api/ask.h"
 #include "api/batches.h"
 #include "api/file_routes.h"
 #include "api/file_upload.h"
@@ -39,6 +40,10 @@ const struct api_route api_routes[] = {
     {"GET", "/v1/files/{}", API_BODY_JSON_MAX, api_file_get, NULL},
     {"DELETE", "/v1/files/{}", API_BODY_JSON_MAX, api_file_delete, NULL},
     {"GET", "/v1/files/{}/content", API_BODY_JSON_MAX, api_file_content, NULL},
+
+    {"POST", "/v1/completions", API_ASK_BODY_MAX, api_ask_text, &api_ask_sink},
+    {"POST", "/v1/chat/completions", API_ASK_BODY_MAX, api_ask_chat,
+     &api_ask_sink},
 
     {"GET", "/v1/leaderboard", API_BODY_JSON_MAX, api_stats_ranks, NULL},
     {"GET", "/v1/stats", API_BODY_JSON_MAX, api_stats_get, NULL},

@@ -16,6 +16,7 @@
 
 #include <curl/curl.h>
 
+#include "api/ask.h"
 #include "api/callbacks.h"
 #include "api/clock.h"
 #include "api/file_routes.h"
@@ -391,6 +392,7 @@ static void on_signal(evutil_socket_t signal, short what, void *arg)
     server->drain_until_ms = api_clock_ms() + DRAIN_MS;
     sched_store_drain(server->store);
     api_presence_drain(server);
+    api_ask_drain(server);
     event_add(server->drain_tick, &tick);
 }
 

@@ -78,7 +78,7 @@ enum err sched_batch_cancel(struct sched_store *store, const char *id,
     return sched_call_done(store, "batch_cancel", &args, fn, ctx);
 }
 
-static bool line_fits(const struct sched_line *l)
+bool sched_line_fits(const struct sched_line *l)
 {
     if (l->custom_id.len > SCHED_CUSTOM_ID_MAX || l->error.len > SCHED_BLOB_MAX)
         return false;
@@ -101,8 +101,7 @@ static void put_ids(struct sched_args *args, const uint32_t *ids, size_t n)
     }
 }
 
-// The 13 arguments of a line.
-static void put_line(struct sched_args *args, const struct sched_line *l)
+void sched_line_put(struct sched_args *args, const struct sched_line *l)
 {
     uint8_t sampling[SCHED_SAMPLING_LEN];
     bool request = !l->error.len;
@@ -133,7 +132,7 @@ enum err sched_batch_add(struct sched_store *store, const struct sched_job *job,
     if (n > SCHED_LINES_MAX || job->kind != SCHED_JOB_INGEST)
         return ERR_RANGE;
     for (size_t i = 0; i < n; i++)
-        if (!line_fits(&lines[i]))
+        if (!sched_line_fits(&lines[i]))
             return ERR_RANGE;
     sched_args_text(&args, job->batch);
     sched_args_put(&args, job->lease, sizeof job->lease);
@@ -141,7 +140,7 @@ enum err sched_batch_add(struct sched_store *store, const struct sched_job *job,
     sched_args_u64(&args, cursor_to);
     sched_args_i64(&args, ttl_ms);
     for (size_t i = 0; i < n; i++)
-        put_line(&args, &lines[i]);
+        sched_line_put(&args, &lines[i]);
     return sched_call_done(store, "batch_add", &args, fn, ctx);
 }
 

@@ -30,6 +30,7 @@
 --   b:<id>:res   list  its final lines in order of finality, packed
 --   dying        set   batches whose sequences are to be dropped
 --   expiring     zset  batches -> end of their completion window
+--   asks         zset  requests that a client waits for -> end of their lease
 --   f:<id>       hash  a file; see file.lua. fexp: zset file -> when it goes
 --   j:<kind>     zset  jobs (batch ids) -> due; under lease: its end
 --   j:<kind>:<b> hash  lease, cursor, line, taken
@@ -47,7 +48,7 @@ local function R(...) return redis.call(...) end
 
 -- One table a room; each file fills its own.
 local base, volunteer, sequence, unit, take = {}, {}, {}, {}, {}
-local commit, file, batch, stats = {}, {}, {}, {}
+local commit, file, batch, ask, stats = {}, {}, {}, {}, {}
 
 -- The context of one call.
 function base.open(keys)

@@ -35,8 +35,8 @@ end
 -- When every line is final, the output is due.
 local function settle(x, id)
   local key = batch.key(x, id)
-  local b = base.load(key, 'st', 'closed', 'total', 'n_ok', 'n_bad')
-  if b.st == '1' and b.closed == '1' and
+  local b = base.load(key, 'st', 'closed', 'total', 'n_ok', 'n_bad', 'ask')
+  if b.st == '1' and not b.ask and b.closed == '1' and
      tonumber(b.n_ok) + tonumber(b.n_bad) >= tonumber(b.total) then
     R('HSET', key, 'st', 2, 't_fin', x.now)
     job_add(x, OUTPUT, id)
@@ -152,6 +152,25 @@ end
 --   15 stop ids 16 stop strings 17 blob 18 "1": ignore the model's ends
 -- Returns "ok", "gone" or "range" (unknown model, or no room in its context).
 local LINE = 13
+batch.LINE = LINE
+
+-- Queue the request whose arguments begin at i. first: before those of batches.
+function batch.request(x, id, args, i, first)
+  local sid = R('INCR', x.P .. 'sids')
+  local s = {b = id, m = base.hex(args[i + 3])}
+  R('HSET', sequence.key(x, sid), 'b', id, 'l', args[i], 'cid', args[i + 1],
+    'm', s.m, 'p', args[i + 4], 'np', #args[i + 4] / 4, 'mt', args[i + 5],
+    'sm', args[i + 6], 'sg', args[i + 7], 'bi', args[i + 8], 'sp',
+    args[i + 9], 'sx', args[i + 10], 'blob', args[i + 11], 'ie',
+    args[i + 12], 'o', '', 'pr', '', 'ver', 0, 'ep', 0, 'at', 0, 'own', '',
+    'kv', 0, 'u', '', 'lu', '', 'lv', '', 'ps', '', 'sn', cmsgpack.pack({}),
+    'bad', cmsgpack.pack({}), 'av', '', 'avt', 0, 'fin', '', 'tc', 0, 'ct',
+    '', 'cp', '', 'cw', '')
+  if first then R('HSET', sequence.key(x, sid), 'first', '1') end
+  R('SADD', batch.key(x, id) .. ':s', sid)
+  sequence.queue(x, tostring(sid), s)
+end
+
 local function add(keys, args)
   local x = base.open(keys)
   local id, from = args[1], args[3]
@@ -177,18 +196,7 @@ local function add(keys, args)
     elseif st.exp == '1' then
       result_bad(x, id, args[i], args[i + 1], EXPIRED)
     else
-      local sid = R('INCR', x.P .. 'sids')
-      local s = {b = id, m = base.hex(args[i + 3])}
-      R('HSET', sequence.key(x, sid), 'b', id, 'l', args[i], 'cid', args[i + 1],
-        'm', s.m, 'p', args[i + 4], 'np', #args[i + 4] / 4, 'mt', args[i + 5],
-        'sm', args[i + 6], 'sg', args[i + 7], 'bi', args[i + 8], 'sp',
-        args[i + 9], 'sx', args[i + 10], 'blob', args[i + 11], 'ie',
-        args[i + 12], 'o', '', 'pr', '', 'ver', 0, 'ep', 0, 'at', 0, 'own', '',
-        'kv', 0, 'u', '', 'lu', '', 'lv', '', 'ps', '', 'sn', cmsgpack.pack({}),
-        'bad', cmsgpack.pack({}), 'av', '', 'avt', 0, 'fin', '', 'tc', 0, 'ct', '', 'cp',
-        '', 'cw', '')
-      R('SADD', key .. ':s', sid)
-      sequence.queue(x, tostring(sid), s)
+      batch.request(x, id, args, i, false)
     end
   end
   R('HSET', job, 'cursor', args[4])

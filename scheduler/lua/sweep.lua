@@ -29,6 +29,7 @@ local function sweep(keys, args)
       R('ZREM', x.P .. 'sticky', sid)
     end
   end
+  for _, id in ipairs(due('asks', x.now)) do ask.forget(x, id) end
   for _, id in ipairs(due('expiring', x.now)) do batch.expire(x, id) end
   if batch.bury(x, STEP * 10) == STEP * 10 then n = STEP end
   if stats.fold(x, STEP * 10) == STEP * 10 then n = STEP end

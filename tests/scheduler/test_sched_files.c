@@ -1,8 +1,10 @@
-// Files of keys, and batches that end early: cancelled or expired.
+// Files of keys, batches that end early (cancelled or expired), and requests
+// that someone waits for.
 #include <stdio.h>
 #include <string.h>
 
 #include "fake.h"
+#include "scheduler/ask.h"
 #include "scheduler/file.h"
 #include "world.h"
 
@@ -340,8 +342,103 @@ static void a_batch_may_expire_while_it_is_read_in(void)
     world_release(&w);
 }
 
+struct looked {
+    bool done;
+    enum err err;
+    size_t n_lines, n_open, n_final;
+    uint32_t n_tokens; // of all, final or not
+};
+
+static void on_look(enum err err, const struct sched_ask *ask, void *ctx)
+{
+    struct looked *looked = ctx;
+
+    looked->done = true;
+    looked->err = err;
+    if (!ask)
+        return;
+    looked->n_lines = ask->n_lines;
+    looked->n_open = ask->n_open;
+    looked->n_final = ask->n_final;
+    for (size_t i = 0; i < ask->n_open; i++)
+        looked->n_tokens += ask->lines[i].n_tokens;
+    for (size_t i = 0; i < ask->n_final; i++)
+        looked->n_tokens += ask->results[i].n_tokens;
+}
+
+static struct looked look(struct world *w, const char *id, int64_t ttl_ms)
+{
+    struct looked looked = {0};
+
+    CHECK_EQ(sched_ask_look(w->store, id, ttl_ms, on_look, &looked), ERR_OK);
+    world_until(w, &looked.done);
+    return looked;
+}
+
+// A request that someone waits for, as long as it can get.
+static enum err ask(struct world *w, const char *id, size_t n, int64_t ttl_ms)
+{
+    uint32_t prompt[MODEL_CONTEXT];
+    struct sched_line lines[3] = {0};
+    struct waited done = {0};
+
+    for (uint32_t i = 0; i < n; i++) {
+        lines[i].number = i;
+        lines[i].n_prompt = world_prompt(1, prompt);
+        lines[i].prompt = prompt;
+        lines[i].max_tokens = 3;
+        lines[i].sampling.top_p_q16 = 65536;
+        memcpy(lines[i].model, w->model.id, sizeof lines[i].model);
+    }
+    return world_wait(w,
+                      sched_ask_create(w->store, id, "key_a", lines, n, ttl_ms,
+                                       on_waited, &done),
+                      &done);
+}
+
+static void a_request_goes_ahead_of_batches_and_leaves_nothing(void)
+{
+    struct world w;
+    struct fake a, b;
+    struct looked l;
+    struct waited done = {0};
+
+    world_init(&w, NULL);
+    world_batch(&w, "batch_1", 40, false);
+    for (int i = 0; i < 2; i++) // a repeat changes nothing
+        CHECK_EQ(ask(&w, "ask_1", 2, 60000), ERR_OK);
+    l = look(&w, "ask_1", 0);
+    CHECK(l.n_lines == 2 && l.n_open == 2 && l.n_final == 0);
+    CHECK_EQ(look(&w, "ask_2", 0).err, ERR_NOT_FOUND);
+    CHECK_EQ(look(&w, "batch_1", 0).err, ERR_NOT_FOUND);
+    fake_join(&a, &w, 1, 1, false);
+    fake_join(&b, &w, 2, 2, false);
+    fake_go(&a);
+    fake_go(&b);
+    while (look(&w, "ask_1", 60000).n_final < 2)
+        world_run(&w, 5);
+    CHECK(show(&w, "batch_1").b.completed < 40);
+    CHECK_EQ(look(&w, "ask_1", 0).n_open, 0);
+    CHECK(look(&w, "ask_1", 0).n_tokens >= 2);
+    for (int i = 0; i < 2; i++)
+        WAIT(sched_ask_end(w.store, "ask_1", on_waited, &done));
+    CHECK_EQ(look(&w, "ask_1", 0).err, ERR_NOT_FOUND);
+    WAIT(sched_ask_end(w.store, "batch_1", on_waited, &done)); // none of those
+    CHECK_EQ(show(&w, "batch_1").err, ERR_OK);
+
+    // nobody looks any more: its lease passes
+    CHECK_EQ(ask(&w, "ask_2", 1, 1), ERR_OK);
+    world_run(&w, 1200);
+    CHECK_EQ(look(&w, "ask_2", 0).err, ERR_NOT_FOUND);
+    fake_release(&a);
+    fake_release(&b);
+    world_redis(&w, "FLUSHALL");
+    world_release(&w);
+}
+
 int main(void)
 {
+    a_request_goes_ahead_of_batches_and_leaves_nothing();
     files_are_kept_listed_and_forgotten();
     a_cancelled_batch_keeps_what_is_final();
     an_expired_batch_turns_the_rest_into_error_lines();
