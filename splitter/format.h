@@ -41,7 +41,8 @@
 //   layers.L.norm1.b I32 (d_model) bias, same Q; GPT-2
 //   layers.L.qkv     packed (n_heads*head_dim + 2*n_kv_heads*head_dim,
 //                    d_model): rows of q, then k, then v. log2(e) divided by
-//                    sqrt(head_dim) is folded into q.
+//                    sqrt(head_dim) is folded into q. GPT-2's key bias is
+//                    left out: softmax does not see it.
 //   layers.L.o       packed (d_model, n_heads*head_dim), out: residual Q
 //   layers.L.norm2.g/.b  as norm1
 //   layers.L.up      GPT-2: packed (d_ff, d_model), out Q16

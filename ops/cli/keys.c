@@ -193,7 +193,7 @@ static int options_read(int argc, char **argv, struct keys *k)
 // Run the verb against the store. *k->err is the outcome if k->ended.
 static enum err keys_run(struct keys *k)
 {
-    struct timeval every = {0, RETRY_MS * 1000};
+    struct timeval every = {0, RETRY_MS * 1000L};
     struct timeval limit = {LIMIT_S, 0};
     enum err err = ERR_NOMEM;
 

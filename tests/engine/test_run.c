@@ -55,6 +55,7 @@ static void kv_follows_the_epochs(void)
         {1, 15, 2, 15, SYN1_OK},
         {1, 17, 2, 0, SYN1_OK},          // rows of this epoch count
         {0, 17, 1, 17, SYN1_KV_MISSING}, // an old epoch
+        {2, 18, 1, 17, SYN1_KV_MISSING}, // one row too few
         {3, 0, 4, 0, SYN1_OK},           // all anew
         {3, 5, 1, 0, SYN1_KV_MISSING},
     };

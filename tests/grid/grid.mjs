@@ -21,6 +21,11 @@ const LIMIT_MS = 120_000;
 // The build may have sanitizers, and nothing here goes through a proxy.
 const ENV = { ...process.env, no_proxy: '*', NO_PROXY: '*' };
 
+// A test that is ended from outside still ends what it started.
+/** @type {NodeJS.Signals[]} */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+const onSignal = () => process.exit(130);
+
 /** @param {number} ms @returns {Promise<void>} */
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -163,8 +168,10 @@ export class Grid {
     this.volunteers = [];
     this.onExit = () => {
       for (const pid of this.pids) kill(pid, 'SIGKILL');
+      rmSync(this.folder, { recursive: true, force: true });
     };
     process.on('exit', this.onExit);
+    for (const signal of SIGNALS) process.on(signal, onSignal);
   }
 
   /** Start synapsed with its Redis and make an API key.
@@ -308,6 +315,7 @@ export class Grid {
     const left = [...this.pids].filter(isAlive);
     for (const pid of left) kill(pid, 'SIGKILL'); // e.g. the Redis of a killed server
     process.off('exit', this.onExit);
+    for (const signal of SIGNALS) process.off(signal, onSignal);
     if (process.env.SYNAPSE_KEEP) console.error(`kept ${this.folder}`);
     else rmSync(this.folder, { recursive: true, force: true });
     return left;

@@ -279,8 +279,8 @@ bool syn1_result_next(const struct syn1_header *header, struct bytes *body,
                       struct syn1_result_seq *out);
 
 // Writing: begin, one put a sequence (or the one call or answer body), end.
-// n_seqs is counted, body_len and the CRC are filled in by syn1_end. out must be
-// empty at the beginning. The writer trusts its caller's numbers (they are
+// n_seqs is counted, body_len and the CRC are filled in by syn1_end. out must
+// be empty at the beginning. The writer trusts its caller's numbers (they are
 // ours) but never writes past out->cap: ERR_FULL.
 void syn1_begin(struct bytes_out *out, const struct syn1_header *header);
 void syn1_put_unit_seq(struct bytes_out *out, const struct syn1_header *header,

@@ -99,11 +99,10 @@ static enum err account_read(int fd, char out[NATIVE_ACCOUNT_HEX_LEN + 1])
         n--;
     if (n != NATIVE_ACCOUNT_HEX_LEN)
         return ERR_FORMAT;
-    for (ssize_t i = 0; i < n; i++)
-        if (!memchr("0123456789abcdef", text[i], 16))
-            return ERR_FORMAT;
-    memcpy(out, text, NATIVE_ACCOUNT_HEX_LEN);
-    out[NATIVE_ACCOUNT_HEX_LEN] = '\0';
+    text[n] = '\0';
+    if (strspn(text, "0123456789abcdef") != NATIVE_ACCOUNT_HEX_LEN)
+        return ERR_FORMAT;
+    memcpy(out, text, NATIVE_ACCOUNT_HEX_LEN + 1);
     return ERR_OK;
 }
 

@@ -343,7 +343,8 @@ enum err native_compute_take(struct native_compute *c, uint8_t **out,
     if (c->n_units && c->units[0]->state == UNIT_DONE) {
         unit = c->units[0];
         c->n_units--;
-        memmove(c->units, c->units + 1, c->n_units * sizeof *c->units);
+        for (unsigned i = 0; i < c->n_units; i++)
+            c->units[i] = c->units[i + 1];
     }
     pthread_mutex_unlock(&c->lock);
     if (!unit)
@@ -378,7 +379,7 @@ void native_compute_status(struct native_compute *c,
     for (unsigned i = 0; i < c->n_units; i++) {
         const struct unit *unit = c->units[i];
 
-        memcpy(out->held + i * SYN1_ID_LEN, unit->id, SYN1_ID_LEN);
+        memcpy(out->held + (size_t)i * SYN1_ID_LEN, unit->id, SYN1_ID_LEN);
         if (unit->state == UNIT_DONE)
             out->n_done++;
         out->n_seqs += unit->n_seqs;

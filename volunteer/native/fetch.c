@@ -109,7 +109,7 @@ static enum err id_find(struct job *job, const uint8_t model[SYN1_ID_LEN])
             json_object_get(json_object_get(entry, "synapse"), "model_id"));
 
         if (!id || !is_hex(id, HEX_LEN) ||
-            strncmp(id, prefix, 2 * SYN1_ID_LEN) != 0)
+            strncmp(id, prefix, strlen(prefix)) != 0)
             continue;
         memcpy(job->id, id, HEX_LEN + 1);
         err = ERR_OK;

@@ -89,7 +89,8 @@ void native_wrong_apply(enum native_wrong mode, uint8_t *frame, size_t *len)
     if (mode == NATIVE_WRONG_UNIT)
         frame[AT_UNIT] ^= 0x80;
     if (mode == NATIVE_WRONG_TOKEN && seq.n_tokens) {
-        uint8_t *token = spot(frame, seq.tokens) + 4 * (seq.n_tokens / 2);
+        uint8_t *token =
+            spot(frame, seq.tokens) + (size_t)4 * (seq.n_tokens / 2);
 
         token[0] ^= 1;
     }

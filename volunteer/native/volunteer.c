@@ -31,7 +31,8 @@ struct run {
     uint64_t told_tokens; // as of the last progress
     unsigned join_tries;
     unsigned faults; // failures in a row that a unit or model caused
-    bool want_model; // fetch model when nothing is in hand
+    enum syn1_reason told_reason; // why it is idle, as last told
+    bool want_model;              // fetch model when nothing is in hand
     uint8_t model[SYN1_ID_LEN];
 };
 
@@ -152,8 +153,8 @@ static void call_fill(struct run *run,
                       uint8_t models[NATIVE_MODELS_MAX * (SYN1_ID_LEN + 4)],
                       struct syn1_call *call)
 {
-    struct bytes_out out = {.ptr = models,
-                            .cap = NATIVE_MODELS_MAX * (SYN1_ID_LEN + 4)};
+    struct bytes_out out = {
+        .ptr = models, .cap = (size_t)NATIVE_MODELS_MAX * (SYN1_ID_LEN + 4)};
     size_t n = native_models_count(run->models);
     uint32_t slots = n ? 0 : SLOTS_UNKNOWN;
 
@@ -192,6 +193,7 @@ static void answer_take(struct run *run, const struct native_answer *answer,
             fault(run, "a unit cannot be taken", err);
         else
             run->next_call_ms = 0;
+        run->told_reason = SYN1_WORK;
         return;
     }
     if (frame->reason == SYN1_NOT_CACHED) {
@@ -204,8 +206,10 @@ static void answer_take(struct run *run, const struct native_answer *answer,
         retry_ms = PREFETCH_MS;
     run->next_call_ms =
         native_now_ms() + (retry_ms > RETRY_MAX_MS ? RETRY_MAX_MS : retry_ms);
-    if (!computing)
+    if (!computing && frame->reason != run->told_reason) {
         tell(run, NATIVE_IDLE, reason_text(frame->reason), 0, 0);
+        run->told_reason = frame->reason;
+    }
 }
 
 // One work call, with the oldest unit's result if it is done.
