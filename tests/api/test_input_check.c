@@ -10,7 +10,7 @@
 
 #define GOOD(id)                                                \
     "{\"custom_id\":\"" id "\",\"method\":\"POST\",\"url\":\"/" \
-                           "x\",\"body\":{}}"
+    "x\",\"body\":{}}"
 
 // Look through lines (NULL at the end); the code, or "" if all is well.
 static const char *code_of(const char *const *lines, uint64_t *at)

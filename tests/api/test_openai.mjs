@@ -3,12 +3,14 @@
 // @ts-check
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import OpenAI, { toFile } from 'openai';
 
-import { Grid, runLocal, sleep, synapseOk, until } from '../grid/grid.mjs';
+import { Grid, runLocal, sleep, until } from '../grid/grid.mjs';
 
 /** @type {Grid} */
 let grid;
@@ -84,12 +86,36 @@ test('files are uploaded, listed with paging, read and deleted', async () => {
   assert.equal((await client.files.list()).data.length, 0);
 });
 
-test('a file tells when it will go', async () => {
+/** Let time pass for one entry of a set that is sorted by time. @param {string} set @param {string} id */
+const pass = (set, id) => execFileSync('redis-cli', ['-s', path.join(grid.data, 'redis.sock'), 'ZADD', `syn:{0}:${set}`, '1', id]);
+
+test('a file tells when it will go, and then goes from the disk too', async () => {
   const file = await client.files.create({
     purpose: 'batch', file: await toFile(Buffer.from('x'), 'x'), expires_after: { anchor: 'created_at', seconds: 3600 },
   });
   assert.equal(file.expires_at, file.created_at + 3600);
-  await client.files.delete(file.id);
+  const there = () => readdirSync(path.join(grid.data, 'files')).includes(`${file.id}.jsonl`);
+  assert.ok(there());
+  pass('fexp', file.id);
+  await until(() => !there(), 'end of the file', 20_000);
+  await until(async () => (await client.files.list()).data.length === 0, 'end of its record', 20_000);
+  await refused(client.files.retrieve(file.id), 404, 'file_id');
+});
+
+test('a batch whose window passes expires, each line with an error', async () => {
+  const file = await upload(Array.from({ length: 30 }, (_, i) => line(`e-${i}`, { prompt: 'Once', max_tokens: 50 })));
+  const batch = await start(file.id, { completion_window: '1h' });
+  assert.equal(batch.expires_at, batch.created_at + 3600);
+  await until(async () => (await client.batches.retrieve(batch.id)).status === 'in_progress', 'its queue');
+  pass('expiring', batch.id);
+  const end = await ended(batch.id);
+  assert.equal(end.status, 'expired');
+  assert.ok((end.expired_at ?? 0) >= end.created_at);
+  assert.deepEqual(end.request_counts, { total: 30, completed: 0, failed: 30 });
+  assert.equal(end.output_file_id, null);
+  const errors = await linesOf(end.error_file_id);
+  assert.equal(new Set(errors.map((one) => one.custom_id)).size, 30);
+  for (const one of errors) assert.equal(one.error.code, 'batch_expired');
 });
 
 test('wrong uploads are refused by field', async () => {
