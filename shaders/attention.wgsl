@@ -7,6 +7,8 @@
 //   heads   (T, HEADS, D / 4 + 1), cache (pages, KV, TILE): see heads.wgsl
 //   exp2    (4096) format.h
 //   mixed   (T, LD) i32 out, HEADS * DIM of each row, in the fixed point of v
+//   q, groups  where FUSED is 1 (DIM is 64, so a head is a group): instead of
+//           mixed, the next matrix's input as quantise.wgsl makes it
 //   dispatch (HEADS, T)
 //
 // The maximum is found first, then the weights: two passes over the scores,
@@ -21,6 +23,7 @@ override KV: u32;
 override LD: u32;
 override PAGES: u32;
 override SHIFT: i32; // score_shift
+override FUSED: u32;
 
 const WG: u32 = 128u;
 const KEPT: u32 = 2048u;
@@ -32,6 +35,8 @@ const SCORE_MAX: i32 = 134217728; // 2^27
 @group(0) @binding(3) var<storage, read> cache: array<u32>;
 @group(0) @binding(4) var<storage, read> exp2: array<i32>;
 @group(0) @binding(5) var<storage, read_write> mixed: array<i32>;
+@group(0) @binding(6) var<storage, read_write> q: array<u32>;
+@group(0) @binding(7) var<storage, read_write> groups: array<u32>;
 
 var<workgroup> query: array<u32, 33>;
 var<workgroup> top: atomic<u32>; // score + SCORE_MAX
@@ -42,6 +47,8 @@ var<workgroup> weights: array<u32, 128>;
 var<workgroup> low: array<u32, 32>; // four positions a word
 var<workgroup> high: array<u32, 32>;
 var<workgroup> sums: array<vec2u, 128>;
+var<workgroup> out_top: atomic<u32>;
+var<workgroup> out_sum: atomic<i32>;
 
 // Where the tile of a position begins.
 fn tile_of(slot: u32, kv: u32, t: u32) -> u32 {
@@ -89,6 +96,24 @@ fn finished(sum: vec2u, weight: u32, e_max: u32) -> i32 {
     a = i32(wide_round_sar(sum, 9u - lead).x);
   }
   return mul_shift(a, inverse(weight << lead), 52u - e_max);
+}
+
+// One group of 64, which the first 64 invocations hold; the others hold 0.
+fn put_group(at: u32, out: i32, lid: u32) {
+  atomicMax(&out_top, abs_u(out));
+  workgroupBarrier();
+  let e = int8_exp(atomicLoad(&out_top));
+  let v = int8_of(out, e);
+  atomicAdd(&out_sum, v);
+  weights[lid] = u32(v);
+  workgroupBarrier();
+  if (lid < 16u) {
+    q[at * 16u + lid] = pack4xI8(vec4i(i32(weights[4u * lid]), i32(weights[4u * lid + 1u]),
+      i32(weights[4u * lid + 2u]), i32(weights[4u * lid + 3u])));
+  }
+  if (lid == 0u) {
+    groups[at] = (u32(atomicLoad(&out_sum) * 64) << 5u) | e;
+  }
 }
 
 @compute @workgroup_size(128)
@@ -169,11 +194,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) li
   atomicAdd(&total, own_total);
   sums[lid] = sum;
   workgroupBarrier();
+  var out = 0;
   if (lid < DIM) {
     var all = sums[lid];
     for (var l = 1u; l < lots; l++) {
       all = wide_add(all, sums[l * D + lid]);
     }
-    mixed[group.y * LD + head * DIM + lid] = finished(all, atomicLoad(&total), e_max);
+    out = finished(all, atomicLoad(&total), e_max);
+    if (FUSED == 0u) {
+      mixed[group.y * LD + head * DIM + lid] = out;
+    }
+  }
+  if (FUSED == 1u) {
+    put_group(group.y * HEADS + head, out, lid);
   }
 }

@@ -12,8 +12,9 @@
 //   dispatch (ceil(BLOCKS / TILES), T); it computes blocks BLOCK .. BLOCK +
 //           BLOCKS - 1 of the matrix, w and m holding only these
 //
-// A workgroup does TILES blocks of 16 outputs: for each LANES lots of groups,
-// each by four invocations of four rows. Sums are order-free. Bounds and the
+// A workgroup does TILES blocks of 16 outputs: for each LANES lots of groups
+// (a multiple of 4), each by four invocations of four rows. What memory must
+// bring is asked for before the first barrier. Sums are order-free. Bounds and the
 // formula: volunteer/engine/matmul.h. Reference: matmul_ref.
 
 override G: u32;
@@ -35,6 +36,7 @@ override WG: u32; // TILES * LANES * 4
 
 var<workgroup> top: atomic<u32>;
 var<workgroup> parts: array<vec4i, WG>;
+var<workgroup> sums: array<i32, WG>;
 
 fn dot4(a: u32, rows: vec4u) -> vec4i {
   return vec4i(dot4I8Packed(a, rows.x), dot4I8Packed(a, rows.y), dot4I8Packed(a, rows.z),
@@ -59,27 +61,42 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) li
   let row = lid % 4u;
   let lane = lid / 4u % LANES;
   let block = min(group.x * TILES + lid / (4u * LANES), BLOCKS - 1u);
+  let n = (BLOCK + min(group.x * TILES + lid / 16u, BLOCKS - 1u)) * 16u + lid % 16u;
+  let row_e = e[n];
+  let row_b = b[n];
+  let own = t * G + min(lane, G - 1u);
+  let own_e = groups[own] & 31u;
+  var sum = vec4i(0);
+  if (lane < G) {
+    sum = product(block * G + lane, row, own);
+  }
   for (var g = lid; g < G; g += WG) {
     atomicMax(&top, groups[t * G + g] & 31u);
   }
   workgroupBarrier();
   let e_max = atomicLoad(&top);
-  var sum = vec4i(0);
-  for (var g = lane; g < G; g += LANES) {
+  sum = sum >> vec4u(e_max - own_e + SPARE);
+  for (var g = lane + LANES; g < G; g += LANES) {
     let s = e_max - (groups[t * G + g] & 31u) + SPARE;
     sum += product(block * G + g, row, t * G + g) >> vec4u(s);
   }
   parts[lid] = sum;
   workgroupBarrier();
-  // The last workgroup may compute its last block more than once, alike.
-  for (var i = lid; i < TILES * 16u; i += WG) {
+  // Output i % 16 of each block: a fourth of its lots, then all of these.
+  let lots = LANES / 4u;
+  let tile = lid / (4u * LANES);
+  let first = lid % (4u * LANES) / 16u;
+  var some = 0;
+  for (var l = 0u; l < 4u; l++) {
+    some += parts[(tile * LANES + first + l * lots) * 4u + lid % 16u / 4u][lid % 4u];
+  }
+  sums[lid] = some;
+  workgroupBarrier();
+  if (lid < TILES * 16u && group.x * TILES + lid / 16u < BLOCKS) {
     var acc = 0;
-    for (var l = 0u; l < LANES; l++) {
-      acc += parts[(i / 16u * LANES + l) * 4u + i % 16u / 4u][i % 4u];
+    for (var l = 0u; l < lots; l++) {
+      acc += sums[lid / 16u * 4u * LANES + l * 16u + lid % 16u];
     }
-    if (group.x * TILES + i / 16u < BLOCKS) {
-      let n = (BLOCK + group.x * TILES) * 16u + i;
-      y[t * LD + n] = sat(shift(acc, i32(e_max + SPARE) + e[n]) + b[n]);
-    }
+    y[t * LD + n] = sat(shift(acc, i32(e_max + SPARE) + row_e) + row_b);
   }
 }

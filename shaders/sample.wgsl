@@ -96,22 +96,23 @@ fn lowest(id: u32, lid: u32) -> u32 {
   return ~reduce_max(~id, lid);
 }
 
-fn max_logit(first: u32, lid: u32) -> i32 {
-  var own = -VALUE_MAX;
-  for (var i = lid; i < VOCAB; i += WG) {
-    own = max(own, logits[first + i]);
-  }
-  return largest(own, lid);
+struct Top {
+  max: i32,
+  own: i32, // of this invocation, and its lowest id
+  own_id: u32,
 }
 
-fn first_equal(first: u32, value: i32, lid: u32) -> u32 {
-  var own = 0xffffffffu;
+fn top_logit(first: u32, lid: u32) -> Top {
+  var own = -VALUE_MAX - 1;
+  var own_id = 0u;
   for (var i = lid; i < VOCAB; i += WG) {
-    if (logits[first + i] == value) {
-      own = min(own, i);
+    let l = logits[first + i];
+    if (l > own) {
+      own = l;
+      own_id = i;
     }
   }
-  return lowest(own, lid);
+  return Top(largest(own, lid), own, own_id);
 }
 
 fn below(r: Row, i: u32) -> i32 {
@@ -320,10 +321,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) li
   add_biases(first, slot, lid);
   storageBarrier();
   let inv_temp = i32(min(params[p], 0x7fffffffu));
-  let r = Row(first, max_logit(first, lid), inv_temp);
+  let best = top_logit(first, lid);
+  let r = Row(first, best.max, inv_temp);
   var token: u32;
   if (inv_temp == 0) {
-    token = first_equal(first, r.max, lid);
+    token = lowest(select(0xffffffffu, best.own_id, best.own == best.max), lid);
   } else {
     let limit = kept_limit(r, params[p + 1u], params[p + 2u], lid);
     token = gumbel_max(r, limit, vec2u(params[p + 3u], params[p + 4u]), position + 1u, lid);

@@ -45,7 +45,7 @@ async function floorMs(engine) {
   const { device } = engine;
   const module = device.createShaderModule({ code: READ });
   const pipeline = await device.createComputePipelineAsync({ layout: "auto", compute: { module, entryPoint: "main" } });
-  const y = device.createBuffer({ size: 256, usage: GPUBufferUsage.STORAGE });
+  const y = device.createBuffer({ size: 256, usage: 128 });
   const model = /** @type {any} */ (engine.model);
   const parts = [...model.layers.flatMap((/** @type {any} */ l) => [l.qkv, l.o, l.up, l.down]), model.head].flatMap((m) => m.parts);
   const groups = parts.map((p) => device.createBindGroup({

@@ -14,6 +14,7 @@ enum { N_SEQS = 5, Q16 = 1 << 16 };
 // The sequences as they stand: their next unit, and the last answer's tokens.
 struct script {
     struct engine *engine;
+    const struct digest_watch *watch; // may be NULL
     struct sha256 sha;
     struct units_seq seqs[N_SEQS];
     uint32_t last[N_SEQS]; // token to go on from
@@ -43,6 +44,8 @@ static enum err script_run(struct script *s, unsigned mask)
         err = syn1_parse(out, len, &parsed);
     if (!err)
         sha256_update(&s->sha, out, len);
+    if (!err && s->watch)
+        s->watch->on_unit(s->watch->ctx, frame.bytes, frame.len, out, len);
     for (unsigned i = 0; i < N_SEQS && !err; i++)
         if (mask >> i & 1) {
             if (!syn1_result_next(&parsed.header, &parsed.body, &result))
@@ -135,6 +138,7 @@ static enum err script_all(struct script *s)
 }
 
 static enum err digest_model(const struct engine_options *options,
+                             const struct digest_watch *watch,
                              enum synthetic_kind kind, uint32_t n_shards,
                              struct sha256 *sha)
 {
@@ -146,7 +150,10 @@ static enum err digest_model(const struct engine_options *options,
         err = ERR_NOMEM;
     if (!err)
         err = engine_new(model.shards, n_shards, options, &s->engine, NULL, 0);
+    if (!err && watch)
+        watch->on_model(watch->ctx, model.shards, n_shards);
     if (!err) {
+        s->watch = watch;
         s->sha = *sha;
         err = script_all(s);
         *sha = s->sha;
@@ -157,8 +164,9 @@ static enum err digest_model(const struct engine_options *options,
     return err;
 }
 
-enum err digest_run(const struct engine_options *options,
-                    uint8_t out[SHA256_LEN])
+enum err digest_watch(const struct engine_options *options,
+                      const struct digest_watch *watch,
+                      uint8_t out[SHA256_LEN])
 {
     struct sha256 sha;
     enum err err = ERR_OK;
@@ -166,11 +174,17 @@ enum err digest_run(const struct engine_options *options,
     sha256_init(&sha);
     for (int kind = 0; kind < SYNTHETIC_KINDS && !err; kind++)
         for (uint32_t n_shards = 1; n_shards <= 3 && !err; n_shards += 2)
-            err = digest_model(options, (enum synthetic_kind)kind, n_shards,
-                               &sha);
+            err = digest_model(options, watch, (enum synthetic_kind)kind,
+                               n_shards, &sha);
     if (!err)
         sha256_final(&sha, out);
     return err;
+}
+
+enum err digest_run(const struct engine_options *options,
+                    uint8_t out[SHA256_LEN])
+{
+    return digest_watch(options, NULL, out);
 }
 
 void digest_text(const uint8_t digest[SHA256_LEN], char out[2 * SHA256_LEN + 1])

@@ -14,6 +14,20 @@ extern const char digest_committed[2 * SHA256_LEN + 1];
 enum err digest_run(const struct engine_options *options,
                     uint8_t out[SHA256_LEN]);
 
+// Sees what is hashed, in order: each model, then its units and their results.
+struct digest_watch {
+    void (*on_model)(void *ctx, const struct engine_shard *shards,
+                     uint32_t n_shards);
+    void (*on_unit)(void *ctx, const uint8_t *unit, size_t unit_len,
+                    const uint8_t *result, size_t result_len);
+    void *ctx;
+};
+
+// As digest_run.
+enum err digest_watch(const struct engine_options *options,
+                      const struct digest_watch *watch,
+                      uint8_t out[SHA256_LEN]);
+
 void digest_text(const uint8_t digest[SHA256_LEN],
                  char out[2 * SHA256_LEN + 1]);
 

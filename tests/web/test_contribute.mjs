@@ -261,7 +261,7 @@ test('after a browser restart with the shard route off the page still computes',
     assert.equal(asked, 0, 'shards asked for');
     await second.close();
   } finally {
-    rmSync(profile, { recursive: true, force: true });
+    rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   }
   await online(0);
 });

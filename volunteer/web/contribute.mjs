@@ -155,6 +155,11 @@ const table = {
   },
   counts: (/** @type {{counts: Counts}} */ m) => showCounts(m.counts),
   trouble: (/** @type {{text: string}} */ m) => showTrouble(m.text),
+  engine: (/** @type {{text: string}} */ m) => {
+    const node = element('engine', HTMLElement);
+    node.textContent = m.text;
+    node.hidden = false;
+  },
 };
 
 function fillForm() {

@@ -1,7 +1,7 @@
 // @ts-check
 // engine_remote.mjs - the engine, in a worker of its own, so that computing
-// never holds up the network and stopping is immediate. Every engine (WASM now,
-// WebGPU behind the same messages) offers open, load and run.
+// never holds up the network and stopping is immediate. Every engine (WASM, or
+// WebGPU with WASM behind it) offers open, load and run.
 
 import { dispatch } from './messages.mjs';
 
@@ -9,7 +9,7 @@ import { dispatch } from './messages.mjs';
  * @typedef {import("./messages.mjs").ShardBlob} ShardBlob
  *
  * @typedef {object} Opened
- * @property {string} backend    "wasm-relaxed" or "wasm-simd"
+ * @property {string} backend    "webgpu", "wasm-relaxed" or "wasm-simd"
  * @property {number} probeMs    what the known unit took
  *
  * @typedef {object} Loaded
@@ -43,10 +43,13 @@ export class RemoteEngine {
     this.dead = null;
     /** @type {(done: number, total: number) => void} */
     this.onLoading = () => {};
+    /** @type {(text: string) => void} what people should know */
+    this.onNote = () => {};
     const table = {
       done: (/** @type {import("./messages.mjs").Done} */ m) => this.settle(m.call)?.resolve(m.value),
       failed: (/** @type {import("./messages.mjs").Failed} */ m) =>
         this.settle(m.call)?.reject(new EngineError(m.text, m.shard)),
+      note: (/** @type {import("./messages.mjs").Note} */ m) => this.onNote(m.text),
       loading: (/** @type {import("./messages.mjs").Loading} */ m) => this.onLoading(m.done, m.total),
     };
     this.worker.onmessage = (event) => dispatch(table, event.data);
@@ -76,10 +79,11 @@ export class RemoteEngine {
   /**
    * Compile and start an engine, and let it prove itself.
    * @param {string} wasm  URL of the module
+   * @param {boolean} gpu  use a GPU if there is one and it is faster
    * @returns {Promise<Opened>}
    */
-  open(wasm) {
-    return this.ask({ kind: 'open', wasm });
+  open(wasm, gpu) {
+    return this.ask({ kind: 'open', wasm, gpu });
   }
 
   /**

@@ -2,6 +2,7 @@
 // engine_worker.mjs - the worker in which the engine computes. It answers one
 // message after the other and knows nothing of the network.
 
+import { EnginePair } from './engine_pair.mjs';
 import { ShardMismatch, WasmEngine } from './engine_wasm.mjs';
 import { dispatch } from './messages.mjs';
 import { probeModule } from './probe.mjs';
@@ -12,11 +13,11 @@ import { probeModule } from './probe.mjs';
  * @typedef {import("./messages.mjs").Run} Run
  */
 
-/** @type {WasmEngine|null} */
+/** @type {EnginePair|null} */
 let engine = null;
 let queue = Promise.resolve();
 
-/** @returns {WasmEngine} */
+/** @returns {EnginePair} */
 function opened() {
   if (!engine) throw new Error('the engine is not open');
   return engine;
@@ -25,7 +26,8 @@ function opened() {
 /** @param {Open} m */
 async function open(m) {
   const probeMs = await probeModule(m.wasm);
-  engine = await WasmEngine.open(m.wasm);
+  const note = (/** @type {string} */ text) => self.postMessage({ kind: 'note', text });
+  engine = await EnginePair.open(() => WasmEngine.open(m.wasm), m.gpu ? navigator.gpu : undefined, note);
   return { backend: engine.backend, probeMs };
 }
 
@@ -38,7 +40,7 @@ async function load(m) {
 
 /** @param {Run} m */
 async function run(m) {
-  const result = opened().run(m.frame);
+  const result = await opened().run(m.frame);
   return { result };
 }
 

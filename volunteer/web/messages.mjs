@@ -4,9 +4,9 @@
 // `kind`; a kind that the table of its direction lacks throws at both ends.
 //
 //   page -> worker     look, start, stop, tune
-//   worker -> page     found, state, joined, counts, trouble
+//   worker -> page     found, state, joined, counts, trouble, engine
 //   worker -> engine   open, load, run    (each with a number `call`)
-//   engine -> worker   done, failed       (with the same `call`), loading
+//   engine -> worker   done, failed       (with the same `call`), loading, note
 
 /**
  * @typedef {import("./features.mjs").Features} Features
@@ -50,10 +50,11 @@
  * @typedef {{kind: "joined", id: string, token: string, accountId: string, name: string, backend: string}} Joined
  * @typedef {{kind: "counts", counts: Counts}} CountsMessage
  * @typedef {{kind: "trouble", text: string}} Trouble
- * @typedef {Found|StateMessage|Joined|CountsMessage|Trouble} ToPage
+ * @typedef {{kind: "engine", text: string}} EngineNote  what computes, and why
+ * @typedef {Found|StateMessage|Joined|CountsMessage|Trouble|EngineNote} ToPage
  *
  * @typedef {{name: string, blob: Blob, sha256: string}} ShardBlob
- * @typedef {{kind: "open", call: number, wasm: string}} Open
+ * @typedef {{kind: "open", call: number, wasm: string, gpu: boolean}} Open
  * @typedef {{kind: "load", call: number, model: string, shards: ShardBlob[], maxBytes: number}} Load
  * @typedef {{kind: "run", call: number, frame: Uint8Array}} Run
  * @typedef {Open|Load|Run} ToEngine
@@ -61,7 +62,8 @@
  * @typedef {{kind: "done", call: number, value: any}} Done
  * @typedef {{kind: "failed", call: number, text: string, name: string, shard: string|null}} Failed
  * @typedef {{kind: "loading", done: number, total: number}} Loading
- * @typedef {Done|Failed|Loading} FromEngine
+ * @typedef {{kind: "note", text: string}} Note  for people
+ * @typedef {Done|Failed|Loading|Note} FromEngine
  */
 
 /**

@@ -11,7 +11,7 @@ const MEMORY = 64e6;
 const NUMBER = [64, 72]; // the header's compute time, which is not compared
 
 /**
- * @typedef {WasmEngine|import("./webgpu_engine.mjs").WebGpuEngine} Prover
+ * @typedef {WasmEngine|import("./webgpu_engine.mjs").WebGpuEngine|import("./engine_pair.mjs").EnginePair} Prover
  *
  * @typedef {object} Probe
  * @property {Uint8Array<ArrayBuffer>} shard
@@ -56,14 +56,19 @@ export async function prove(engine, probe) {
   return ms;
 }
 
+/** @returns {Promise<Probe>} */
+export async function fetchProbe() {
+  const url = new URL('./probe.bin', import.meta.url);
+  const response = await fetch(url, { signal: AbortSignal.timeout(30000) });
+  if (!response.ok) throw new Error(`the probe could not be fetched (${response.status})`);
+  return parseProbe(new Uint8Array(await response.arrayBuffer()));
+}
+
 /**
- * Fetch the probe and let a module prove itself.
+ * Let a module prove itself.
  * @param {string} wasm  URL of the module
  * @returns {Promise<number>} milliseconds
  */
 export async function probeModule(wasm) {
-  const url = new URL('./probe.bin', import.meta.url);
-  const response = await fetch(url, { signal: AbortSignal.timeout(30000) });
-  if (!response.ok) throw new Error(`the probe could not be fetched (${response.status})`);
-  return prove(await WasmEngine.open(wasm), parseProbe(new Uint8Array(await response.arrayBuffer())));
+  return prove(await WasmEngine.open(wasm), await fetchProbe());
 }

@@ -4,13 +4,14 @@
 
 #include "engine/memory.h"
 
-static const double LIMIT_MS = 30; // for each candidate
+static const double LIMIT_MS = 60;
 
 enum {
     T = 16, // rows, blocks and groups of the product that is timed
     NB = 4,
     G = 8,
-    ROUNDS = 40,
+    ROUNDS_MIN = 10,
+    ROUNDS_MAX = 80,
 };
 
 // The matrices of the product, in one piece of memory.
@@ -35,27 +36,38 @@ static void fill(struct trial *t)
         t->corr[i] = FORMAT_WEIGHT_BIAS * FORMAT_GROUP;
 }
 
-// The shortest of several rounds: the first ones wait for the compiler.
-static double shortest_ms(struct trial *t, matmul_fn *matmul,
-                          double (*now_ms)(void))
+// Milliseconds of some products.
+static double time_ms(struct trial *t, matmul_fn *matmul,
+                      double (*now_ms)(void))
 {
     const struct matmul_weight weight = {
         t->w, t->m, t->e, t->b, NB * FORMAT_BLOCK, G * FORMAT_GROUP, NB, G};
     const struct matmul_input in = {t->q, t->exp, t->corr, t->exp_max, T};
+    double before = now_ms();
+
+    for (int i = 0; i < 10; i++)
+        matmul(t->out, NB * FORMAT_BLOCK, &in, &weight, 0, NB);
+    return now_ms() - before;
+}
+
+// Whether b is faster than a, by each one's shortest round: the first ones wait
+// for the compiler, and any may be held up. They take turns, so that neither
+// has the better moment.
+static bool second_wins(struct trial *t, matmul_fn *a, matmul_fn *b,
+                        double (*now_ms)(void))
+{
     double begun = now_ms();
-    double shortest = LIMIT_MS;
+    double shortest_a = LIMIT_MS, shortest_b = LIMIT_MS;
 
-    for (int round = 0; round < ROUNDS && now_ms() - begun < LIMIT_MS;
+    for (int round = 0; round < ROUNDS_MIN ||
+                        (round < ROUNDS_MAX && now_ms() - begun < LIMIT_MS);
          round++) {
-        double before = now_ms(), ms;
+        double ms_a = time_ms(t, a, now_ms), ms_b = time_ms(t, b, now_ms);
 
-        for (int i = 0; i < 20; i++)
-            matmul(t->out, NB * FORMAT_BLOCK, &in, &weight, 0, NB);
-        ms = now_ms() - before;
-        if (ms < shortest)
-            shortest = ms;
+        shortest_a = ms_a < shortest_a ? ms_a : shortest_a;
+        shortest_b = ms_b < shortest_b ? ms_b : shortest_b;
     }
-    return shortest;
+    return shortest_b < shortest_a;
 }
 
 const struct engine_kernels *trial_fastest(double (*now_ms)(void))
@@ -71,8 +83,7 @@ const struct engine_kernels *trial_fastest(double (*now_ms)(void))
     if (!t)
         return best;
     fill(t);
-    if (shortest_ms(t, other->matmul, now_ms) <
-        shortest_ms(t, best->matmul, now_ms))
+    if (second_wins(t, best->matmul, other->matmul, now_ms))
         best = other;
     free(t);
     return best;

@@ -11,6 +11,10 @@
 
 const LIMITS = /** @type {const} */ (["maxStorageBufferBindingSize", "maxBufferSize"]);
 
+/** The specification's GPUBufferUsage, of what is used here. */
+export const Usage = Object.freeze({ MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, STORAGE: 128 });
+export const MAP_READ = 1; // GPUMapMode.READ
+
 export class GpuGone extends Error {}
 
 export class GpuHold {
@@ -21,6 +25,10 @@ export class GpuHold {
   constructor(device, info) {
     this.device = device;
     this.info = info;
+    /** Compiled kernels, for every model on this device. @type {Map<string, Promise<GPUComputePipeline>>} */
+    this.pipelines = new Map();
+    /** @type {Map<string, GPUShaderModule>} */
+    this.modules = new Map();
     /** @type {string|null} what is wrong with it; then it is not used again */
     this.broken = null;
     device.addEventListener("uncapturederror", (event) => {

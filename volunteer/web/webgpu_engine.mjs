@@ -10,7 +10,7 @@
 import { ShardMismatch } from "./engine_wasm.mjs";
 import { Status } from "./syn1.mjs";
 import { ANSWERS, BIASES, Graph, PROB_WORDS } from "./webgpu_graph.mjs";
-import { GpuHold } from "./webgpu_device.mjs";
+import { GpuHold, MAP_READ, Usage } from "./webgpu_device.mjs";
 import { KvBook, PAGE } from "./webgpu_kv.mjs";
 import { GpuModel, Uploader } from "./webgpu_model.mjs";
 import { assemble, fetchShader } from "./webgpu_shaders.mjs";
@@ -80,6 +80,7 @@ export class WebGpuEngine {
     this.sources = sources;
     this.newHasher = newHasher;
     this.round = 0;
+    this.clock = () => performance.now(); // ms, of the compute time told
     this.stepMs = 5; // of one decoding step, measured
     /** @type {GPUBuffer[]} */
     this.idle = []; // staging buffers
@@ -138,7 +139,7 @@ export class WebGpuEngine {
     const pages = Math.max(1, Math.floor(fit));
     this.rows = rows;
     this.book = new KvBook(SLOTS, pages, c.nCtx);
-    this.graph = new Graph(this.device, this.sources, /** @type {GpuModel} */ (this.model), { rows, slots: SLOTS, pages });
+    this.graph = new Graph(this.hold, this.sources, /** @type {GpuModel} */ (this.model), { rows, slots: SLOTS, pages });
     await this.graph.build(up);
   }
 
@@ -161,7 +162,7 @@ export class WebGpuEngine {
    * @returns {Promise<Uint8Array<ArrayBuffer>>} the result frame
    */
   async run(frame) {
-    const start = performance.now();
+    const start = this.clock();
     this.hold.check();
     if (!this.limits || !this.book) throw new Error("no model is loaded");
     const unit = readUnit(frame, this.limits);
@@ -169,7 +170,7 @@ export class WebGpuEngine {
       const jobs = this.open(unit);
       const answers = jobs.map((job) => job.answer);
       await this.hold.scoped(() => this.compute(unit, jobs.filter((job) => job.answer.status === Status.OK)));
-      return writeResult(unit, answers, (performance.now() - start) * 1000);
+      return writeResult(unit, answers, (this.clock() - start) * 1000);
     } catch (error) {
       for (const seq of unit.seqs) this.book.drop(seq.id);
       throw error;
@@ -221,9 +222,7 @@ export class WebGpuEngine {
    */
   describe(unit, jobs) {
     const { queue } = this.device;
-    const { graph } = this;
-    if (!graph) return;
-    const { buffers, slotPages } = graph;
+    const { buffers, slotPages } = /** @type {Graph} */ (this.graph);
     const seed = unit.printSeed;
     let bias = 0;
     for (const { seq, slot } of jobs) {
@@ -307,7 +306,7 @@ export class WebGpuEngine {
     const probs = notes.some((note) => note.job.seq.logprobs);
     const staging = this.idle.pop() ?? this.device.createBuffer({
       size: ANSWERS * (1 + PROB_WORDS) * 4 + ANSWERS * 16,
-      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+      usage: Usage.MAP_READ | Usage.COPY_DST,
     });
     queue.writeBuffer(buffers.rows, 0, Uint32Array.from(rows.flat()));
     if (heads.length) queue.writeBuffer(buffers.answerers, 0, Uint32Array.from(heads.flat()));
@@ -334,7 +333,7 @@ export class WebGpuEngine {
     const { notes, staging } = slice;
     const n = notes.length;
     const words = slice.probs ? ANSWERS + n * PROB_WORDS : n;
-    await this.hold.guard(staging.mapAsync(GPUMapMode.READ, 0, ANSWERS * 16 + Math.max(1, words) * 4));
+    await this.hold.guard(staging.mapAsync(MAP_READ, 0, ANSWERS * 16 + Math.max(1, words) * 4));
     const prints = new Uint8Array(staging.getMappedRange(0, Math.max(1, n) * 16)).slice();
     const answers = new Int32Array(staging.getMappedRange(ANSWERS * 16, Math.max(1, words) * 4)).slice();
     staging.unmap();

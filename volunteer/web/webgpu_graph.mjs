@@ -54,20 +54,18 @@ export function spareOf(groups) {
 
 export class Graph {
   /**
-   * @param {GPUDevice} device
+   * @param {import("./webgpu_device.mjs").GpuHold} hold
    * @param {Map<string, string>} sources
    * @param {GpuModel} model
    * @param {{rows: number, slots: number, pages: number}} room
    */
-  constructor(device, sources, model, room) {
-    this.device = device;
+  constructor(hold, sources, model, room) {
+    this.device = hold.device;
+    this.modules = hold.modules;
+    this.pipelines = hold.pipelines;
     this.sources = sources;
     this.model = model;
     this.room = room;
-    /** @type {Map<string, GPUShaderModule>} */
-    this.modules = new Map();
-    /** @type {Map<string, Promise<GPUComputePipeline>>} */
-    this.pipelines = new Map();
     const c = model.config;
     this.slotPages = Math.ceil(c.nCtx / PAGE);
     this.width = Math.ceil(c.headDim / 16) * 16;
@@ -83,6 +81,8 @@ export class Graph {
     this.ends = { few: [], many: [] };
     /** @type {Op|null} */
     this.printer = null;
+    /** Made by build(). @type {Buffers} */
+    this.buffers = /** @type {any} */ (null);
   }
 
   /**
@@ -101,7 +101,6 @@ export class Graph {
     const c = this.model.config;
     const { rows, slots, pages } = this.room;
     const widest = groupsOf(Math.max(c.dModel, this.heads, c.dFf));
-    /** @type {Buffers} */
     this.buffers = {
       x: up.buffer(rows * this.stride * 4, "x"),
       big: up.buffer(rows * this.ld * 4, "big"),
@@ -243,13 +242,15 @@ export class Graph {
     const { low, high, exp2 } = this.model.tables;
     const shape = { DIM: c.headDim, D: this.width, HEADS: c.nHeads, KV: c.nKv, PAGES: this.slotPages };
     const G = groupsOf(this.heads);
-    return [
+    const fused = c.headDim === 64; // a head is a group
+    const all = [
       this.op("heads", { ...shape, LD: this.ld, ROPE: Number(!c.gpt2) },
         [rows, pages, big, low ?? none[0], high ?? none[1], heads, caches[i]], (n) => [c.nHeads + 2 * c.nKv, n]),
-      this.op("attention", { ...shape, LD: this.heads, SHIFT: this.model.layers[i].scoreShift },
-        [rows, pages, heads, caches[i], /** @type {GPUBuffer} */ (exp2), mixed], (n) => [c.nHeads, n]),
+      this.op("attention", { ...shape, LD: this.heads, SHIFT: this.model.layers[i].scoreShift, FUSED: Number(fused) },
+        [rows, pages, heads, caches[i], /** @type {GPUBuffer} */ (exp2), mixed, q, groups], (n) => [c.nHeads, n]),
       this.op("quantise", { N: this.heads, G, LD: this.heads }, [mixed, q, groups], (n) => [Math.ceil(G / 16), n]),
     ];
+    return fused ? all.slice(0, 2) : all;
   }
 
   activation() {

@@ -4,6 +4,7 @@
 // them stays here. A matrix larger than one binding may be is held in parts.
 
 import { headerLength, parseHeader } from "./safetensors.mjs";
+import { Usage } from "./webgpu_device.mjs";
 
 const MAGIC = 0x53594e43;
 const CONFIG_WORDS = 40;
@@ -152,7 +153,7 @@ export class Uploader {
   buffer(size, label) {
     const bytes = Math.max(16, Math.ceil(size / 16) * 16);
     if (bytes > this.limit) throw new Error(`${label} (${bytes} bytes) does not fit a buffer of this GPU`);
-    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
+    const usage = Usage.STORAGE | Usage.COPY_DST | Usage.COPY_SRC;
     const buffer = this.device.createBuffer({ label, size: bytes, usage });
     this.buffers.push(buffer);
     this.bytes += bytes;

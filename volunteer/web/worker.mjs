@@ -124,8 +124,8 @@ async function contribute(m, signal) {
     store: await openStore(features.storage),
     newHasher: () => hashes.newHasher(),
     newEngine: async () => {
-      const next = spare ?? new RemoteEngine();
-      if (!spare) await next.open(wasm);
+      const next = spare ?? newRemote();
+      if (!spare) await next.open(wasm, backend === 'webgpu');
       spare = null;
       return next;
     },
@@ -144,6 +144,13 @@ async function contribute(m, signal) {
   }
 }
 
+/** An engine whose notes the page shows. */
+function newRemote() {
+  const engine = new RemoteEngine();
+  engine.onNote = (text) => tell({ kind: 'engine', text });
+  return engine;
+}
+
 /**
  * The fastest engine that gets the known unit right.
  * @param {import("./features.mjs").Features} features
@@ -154,9 +161,9 @@ async function openBest(features) {
   const files = features.relaxed ? [MODULES.relaxed, MODULES.simd] : [MODULES.simd];
   let why = '';
   for (const file of files) {
-    const engine = new RemoteEngine();
+    const engine = newRemote();
     try {
-      const { backend } = await engine.open(moduleUrl(file));
+      const { backend } = await engine.open(moduleUrl(file), features.webgpu);
       return { engine, wasm: moduleUrl(file), backend };
     } catch (error) {
       engine.end('it did not prove itself');
