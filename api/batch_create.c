@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "api/batch_body.h"
+#include "api/batch_line.h"
 #include "api/batches.h"
 #include "api/fields.h"
 #include "api/files.h"
@@ -13,6 +14,7 @@
 #include "api/secret.h"
 #include "api/server.h"
 #include "api/webhook.h"
+#include "scheduler/file.h"
 
 enum {
     METADATA_PAIRS_MAX = 16,
@@ -20,7 +22,8 @@ enum {
     METADATA_VALUE_MAX = 512,
 };
 
-#define STORED_MAX (UINT64_C(8) << 30) // bytes kept for one API key
+#define WINDOW_MIN_MS (INT64_C(3600) * 1000)
+#define WINDOW_MAX_MS (INT64_C(7) * 86400 * 1000)
 
 // A batch on its way in.
 struct upload {
@@ -29,6 +32,11 @@ struct upload {
     char secret[API_WEBHOOK_SECRET_MAX + 1]; // made here, told once
     struct api_file file;
     struct api_batch_body body;
+    json_t *head; // what batch points into
+    char *metadata;
+    struct sched_batch_new batch;
+    char input[SCHED_FILE_NAME_MAX + 1]; // the input file's name in --files
+    char input_id[SCHED_ID_MAX + 1];     // and the id of its record
 };
 
 static void upload_free(void *ctx)
@@ -36,6 +44,8 @@ static void upload_free(void *ctx)
     struct upload *up = ctx;
 
     api_file_release(&up->file);
+    json_decref(up->head);
+    free(up->metadata);
     free(up);
 }
 
@@ -75,6 +85,10 @@ static void on_key(struct api_request *req, const char *key)
     req->ctx_free = upload_free;
     snprintf(up->key, sizeof up->key, "%s", key);
     api_batch_body_init(&up->body, on_lines, up);
+    if (!api_request_is_open(req)) { // nobody is there to read it from
+        api_reply_err(req, ERR_IO);
+        return;
+    }
     err = api_secret_id("batch_", up->id);
     if (!err) {
         snprintf(name, sizeof name, "%s.in.jsonl", up->id);
@@ -105,21 +119,23 @@ const struct api_sink api_batch_sink = {begin, chunk};
 
 // ---- the head ----
 
-static const struct api_model *model_read(struct api_fields *f,
-                                          const struct api_models *models)
+// The model of inline requests; "" where the lines of a file name theirs.
+static const char *model_read(struct api_fields *f, bool of_file,
+                              const struct api_models *models)
 {
-    const char *name = api_fields_text(f, "model", models->n > 1, 256, NULL);
+    const char *name =
+        api_fields_text(f, "model", !of_file && models->n > 1, 256, NULL);
     const struct api_model *m;
 
-    if (f->wrong)
-        return NULL;
+    if (f->wrong || (of_file && !name))
+        return "";
     m = name ? api_models_find(models, name) : &models->items[0];
     if (!m)
         api_fields_wrong(f, "model",
                          "this server has no model %.64s; GET "
                          "/v1/models lists those it has",
                          name);
-    return m;
+    return m ? m->manifest.name : "";
 }
 
 static void callback_read(struct api_fields *f, const struct api_options *opt,
@@ -182,32 +198,67 @@ static char *metadata_read(struct api_fields *f)
     return f->wrong ? NULL : json_dumps(v, JSON_COMPACT);
 }
 
-// What other clients send along and what has only one value here.
-static void fixed_read(struct api_fields *f)
+// "24h" or "7d", from an hour to a week, in ms.
+static int64_t window_read(struct api_fields *f)
 {
-    static const char *const known[] = {
-        "model",    "requests", "callback_url",      "callback_secret",
-        "metadata", "endpoint", "completion_window", NULL};
-    const char *text;
+    const char *text = api_fields_text(f, "completion_window", false, 8, "24h");
+    int64_t n = 0, unit;
+    size_t len = strlen(text);
 
-    api_fields_only(f, known);
-    text = api_fields_text(f, "endpoint", false, 64, "/v1/completions");
-    if (!f->wrong && strcmp(text, "/v1/completions") != 0)
-        api_fields_wrong(f, "endpoint", "endpoint must be /v1/completions");
-    text = api_fields_text(f, "completion_window", false, 64, "24h");
-    if (!f->wrong && strcmp(text, "24h") != 0)
+    for (size_t i = 0; i + 1 < len; i++) {
+        if (text[i] < '0' || text[i] > '9') {
+            n = 0;
+            break;
+        }
+        n = n * 10 + (text[i] - '0');
+    }
+    unit = len && text[len - 1] == 'd' ? 24 : 1;
+    n *= unit * 3600 * 1000;
+    if (!len || !strchr("hd", text[len - 1]) || n < WINDOW_MIN_MS ||
+        n > WINDOW_MAX_MS)
         api_fields_wrong(f, "completion_window",
-                         "completion_window must be 24h");
+                         "completion_window must be between 1h and 7d");
+    return n;
 }
 
-static void requests_check(struct api_fields *f, const struct upload *up)
+static void common_read(struct api_fields *f, bool of_file,
+                        struct sched_batch_new *batch)
+{
+    static const char *const known[] = {
+        "model",    "requests", "input_file_id",     "callback_url",
+        "metadata", "endpoint", "completion_window", "callback_secret",
+        NULL};
+
+    api_fields_only(f, known);
+    batch->endpoint =
+        api_fields_text(f, "endpoint", of_file, 64, API_ENDPOINT_TEXT);
+    if (!f->wrong && strcmp(batch->endpoint, API_ENDPOINT_TEXT) != 0 &&
+        strcmp(batch->endpoint, API_ENDPOINT_CHAT) != 0)
+        api_fields_wrong(f, "endpoint", "endpoint must be %s or %s",
+                         API_ENDPOINT_TEXT, API_ENDPOINT_CHAT);
+    batch->window_ms = window_read(f);
+}
+
+// Either requests or the id of a file with them.
+static void requests_check(struct api_fields *f, struct upload *up)
 {
     const json_t *v = api_fields_get(f, "requests");
+    const char *id =
+        api_fields_text(f, "input_file_id", false, SCHED_ID_MAX, "");
 
+    snprintf(up->input_id, sizeof up->input_id, "%s", id);
     if (f->wrong)
         return;
-    if (!v)
-        api_fields_wrong(f, "requests", "requests is missing");
+    if (*id && v)
+        api_fields_wrong(f, "input_file_id",
+                         "send either input_file_id or requests");
+    else if (*id)
+        return;
+    else if (api_fields_get(f, "input_file_id"))
+        api_fields_wrong(f, "input_file_id", "input_file_id must not be empty");
+    else if (!v)
+        api_fields_wrong(f, "input_file_id",
+                         "send input_file_id, a file's, or requests");
     else if (!json_is_array(v) || json_array_size(v) > 0)
         api_fields_wrong(f, "requests", "requests must be a list");
     else if (up->body.n_lines == 0)
@@ -236,7 +287,8 @@ static void on_created(enum err err, void *ctx)
     struct api_request *req = ctx;
     const struct upload *up = req->ctx;
 
-    if (err == ERR_FULL || err == ERR_BUSY) // for certain it was not made
+    // for certain it was not made
+    if ((err == ERR_FULL || err == ERR_BUSY) && up->batch.input_bytes)
         unlinkat(req->server->files_fd, up->file.name, 0);
     if (err == ERR_FULL) {
         api_reply_error(req, 429, NULL, "storage_full",
@@ -251,70 +303,111 @@ static void on_created(enum err err, void *ctx)
         api_reply_err(req, err);
 }
 
-static void create(struct api_request *req, struct sched_batch_new *batch,
-                   const char *metadata)
+static void create(struct api_request *req)
 {
     struct upload *up = req->ctx;
-    enum err err = api_file_finish(&up->file);
+    enum err err;
 
+    up->batch.id = up->id;
+    up->batch.key = up->key;
+    up->batch.input_file = up->input;
+    up->batch.input_id = up->input_id;
+    up->batch.stored_max = API_STORED_MAX;
+    if (up->metadata)
+        up->batch.metadata =
+            (struct bytes){(const uint8_t *)up->metadata, strlen(up->metadata)};
+    err = sched_batch_create(req->server->store, &up->batch, on_created, req);
     if (err) {
+        if (up->batch.input_bytes)
+            unlinkat(req->server->files_fd, up->file.name, 0);
+        api_reply_err(req, err);
+    }
+}
+
+static void on_input(enum err err, const struct sched_file *file, void *ctx)
+{
+    struct api_request *req = ctx;
+    struct upload *up = req->ctx;
+
+    if (err == ERR_NOT_FOUND) {
+        api_reply_error(req, 400, "input_file_id", "file_not_found",
+                        "this key has no file %s", up->input_id);
+    } else if (err) {
+        api_reply_err(req, err);
+    } else if (strcmp(file->purpose, "batch") != 0) {
+        api_reply_error(req, 400, "input_file_id", "invalid_field",
+                        "the purpose of this file is %s, not batch",
+                        file->purpose);
+    } else {
+        snprintf(up->input, sizeof up->input, "%s", file->path);
+        up->batch.n_lines = file->lines;
+        create(req);
+    }
+}
+
+static void create_from_file(struct api_request *req)
+{
+    struct upload *up = req->ctx;
+    enum err err;
+
+    api_file_release(&up->file); // no requests came
+    err = sched_file_get(req->server->store, up->input_id, up->key, on_input,
+                         req);
+    if (err)
+        api_reply_err(req, err);
+}
+
+// The requests that came become the input file.
+static void create_inline(struct api_request *req)
+{
+    struct upload *up = req->ctx;
+
+    if (api_file_finish(&up->file)) {
         api_reply_error(req, 503, NULL, "storage_error",
                         "the request file cannot be written, try again");
         return;
     }
-    batch->id = up->id;
-    batch->key = up->key;
-    batch->input_file = up->file.name;
-    batch->input_bytes = up->file.n_bytes;
-    batch->n_lines = up->body.n_lines;
-    batch->stored_max = STORED_MAX;
-    if (metadata)
-        batch->metadata =
-            (struct bytes){(const uint8_t *)metadata, strlen(metadata)};
-    err = sched_batch_create(req->server->store, batch, on_created, req);
-    if (err) {
-        unlinkat(req->server->files_fd, up->file.name, 0);
-        api_reply_err(req, err);
-    }
+    snprintf(up->input, sizeof up->input, "%s", up->file.name);
+    snprintf(up->input_id, sizeof up->input_id, "file-in-%.48s",
+             up->id + strlen("batch_"));
+    up->batch.input_bytes = up->file.n_bytes;
+    up->batch.n_lines = up->body.n_lines;
+    create(req);
 }
 
 void api_batch_create(struct api_request *req)
 {
     struct upload *up = req->ctx;
-    struct sched_batch_new batch = {0};
-    const struct api_model *model;
     struct api_fields f;
     json_error_t error;
-    json_t *head = NULL;
-    char *metadata = NULL;
+    bool of_file;
     enum err err = api_batch_body_finish(&up->body);
 
     if (err) {
         body_refuse(req, err);
         return;
     }
-    head = json_loadb(up->body.head, up->body.head_len, JSON_REJECT_DUPLICATES,
-                      &error);
-    if (!head) {
+    up->head = json_loadb(up->body.head, up->body.head_len,
+                          JSON_REJECT_DUPLICATES, &error);
+    if (!up->head) {
         api_reply_error(req, 400, NULL, "invalid_json",
                         "the body is not valid JSON: %s", error.text);
         return;
     }
-    api_fields_init(&f, head);
-    fixed_read(&f);
+    api_fields_init(&f, up->head);
     requests_check(&f, up);
-    model = model_read(&f, &req->server->models);
-    callback_read(&f, &req->server->options, up, &batch);
-    metadata = metadata_read(&f);
-    if (f.wrong || !model) {
+    of_file = *up->input_id;
+    common_read(&f, of_file, &up->batch);
+    up->batch.model = model_read(&f, of_file, &req->server->models);
+    callback_read(&f, &req->server->options, up, &up->batch);
+    up->metadata = metadata_read(&f);
+    if (f.wrong)
         api_reply_error(req, 400, f.param,
                         strcmp(f.param, "model") ? "invalid_field"
                                                  : "model_not_found",
                         "%s", f.message);
-    } else {
-        batch.model = model->manifest.name;
-        create(req, &batch, metadata);
-    }
-    free(metadata);
-    json_decref(head);
+    else if (of_file)
+        create_from_file(req);
+    else
+        create_inline(req);
 }

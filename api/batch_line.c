@@ -7,33 +7,60 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/chat.h"
 #include "api/fields.h"
 #include "api/query.h"
 #include "api/secret.h"
 #include "base/sampling.h"
 #include "tokenizer/tokenizer.h"
 
-static const char *const known[] = {"custom_id",
-                                    "prompt",
-                                    "max_tokens",
-                                    "temperature",
-                                    "top_p",
-                                    "top_k",
-                                    "seed",
-                                    "stop",
-                                    "model",
-                                    "presence_penalty",
-                                    "frequency_penalty",
-                                    "logit_bias",
-                                    "ignore_eos",
-                                    "n",
-                                    "best_of",
-                                    "echo",
-                                    "stream",
-                                    "logprobs",
-                                    "suffix",
-                                    "user",
-                                    NULL};
+static const char *const known_text[] = {"model",
+                                         "prompt",
+                                         "max_tokens",
+                                         "temperature",
+                                         "top_p",
+                                         "top_k",
+                                         "seed",
+                                         "stop",
+                                         "presence_penalty",
+                                         "user",
+                                         "frequency_penalty",
+                                         "logit_bias",
+                                         "ignore_eos",
+                                         "n",
+                                         "best_of",
+                                         "echo",
+                                         "stream",
+                                         "logprobs",
+                                         "suffix",
+                                         "stream_options",
+                                         "custom_id",
+                                         NULL};
+
+static const char *const known_chat[] = {"model",
+                                         "messages",
+                                         "max_tokens",
+                                         "max_completion_tokens",
+                                         "temperature",
+                                         "top_p",
+                                         "top_k",
+                                         "seed",
+                                         "stop",
+                                         "presence_penalty",
+                                         "frequency_penalty",
+                                         "logit_bias",
+                                         "ignore_eos",
+                                         "user",
+                                         "n",
+                                         "stream",
+                                         "stream_options",
+                                         "logprobs",
+                                         "top_logprobs",
+                                         "tools",
+                                         "tool_choice",
+                                         "response_format",
+                                         "custom_id",
+                                         NULL};
 
 static struct bytes bytes_of(const void *ptr, size_t len)
 {
@@ -48,8 +75,11 @@ static enum err error_set(struct api_batch_line *out, uint64_t number,
     char field[API_PARAM_MAX + 32];
     json_t *error;
 
-    snprintf(field, sizeof field, "requests[%" PRIu64 "]%s%s", number,
-             *param ? "." : "", param);
+    if (out->plain)
+        snprintf(field, sizeof field, "%s", *param ? param : "body");
+    else
+        snprintf(field, sizeof field, "requests[%" PRIu64 "]%s%s", number,
+                 *param ? "." : "", param);
     error = json_pack("{s:s, s:s, s:s}", "code", code, "message", message,
                       "param", field);
     if (!error) // the name of an unknown field may be cut inside a character
@@ -93,6 +123,25 @@ static void unsupported(struct api_fields *f, const char *name, int64_t neutral)
         !(json_is_integer(v) && json_integer_value(v) == neutral))
         api_fields_wrong(f, name, "%s is not supported here: leave it out",
                          name);
+}
+
+static void unsupported_read(struct api_fields *f, bool chat)
+{
+    static const char *const text[] = {"echo",   "stream",         "logprobs",
+                                       "suffix", "stream_options", NULL};
+    static const char *const messages[] = {
+        "stream", "stream_options", "logprobs", "top_logprobs",
+        "tools",  "tool_choice",    NULL};
+    const json_t *format = api_fields_get(f, "response_format");
+    const char *type = json_string_value(json_object_get(format, "type"));
+
+    unsupported(f, "n", 1);
+    unsupported(f, "best_of", 1);
+    for (size_t i = 0; (chat ? messages : text)[i]; i++)
+        unsupported(f, (chat ? messages : text)[i], INT64_MIN);
+    if (format && (!type || strcmp(type, "text") != 0))
+        api_fields_wrong(f, "response_format",
+                         "response_format may only be text here");
 }
 
 static void custom_id_read(struct api_fields *f, struct api_batch_line *out)
@@ -239,11 +288,27 @@ static enum err sampling_read(struct api_fields *f,
     return err ? err : stop_read(f, out);
 }
 
-static enum err prompt_read(struct api_fields *f, const struct api_model *model,
-                            struct api_batch_line *out)
+// The prompt of a chat; with it comes the token that ends the answer.
+static enum err messages_read(struct api_fields *f,
+                              const struct api_model *model,
+                              struct api_batch_line *out)
+{
+    bool has_end = false;
+    enum err err =
+        api_chat_encode(f, model, &out->prompt, &out->stop, &has_end);
+
+    if (has_end) {
+        out->line.n_stop = 1;
+        out->line.stop = &out->stop;
+    }
+    out->blob |= API_BLOB_CHAT;
+    return err;
+}
+
+static enum err text_read(struct api_fields *f, const struct api_model *model,
+                          struct api_batch_line *out)
 {
     const json_t *v = api_fields_get(f, "prompt");
-    uint32_t context = model->manifest.arch.n_ctx;
     enum err err;
 
     if (f->wrong)
@@ -261,83 +326,145 @@ static enum err prompt_read(struct api_fields *f, const struct api_model *model,
                          err_text(err));
         return ERR_OK;
     }
+    return err;
+}
+
+static enum err prompt_read(struct api_fields *f, const struct api_model *model,
+                            bool chat, struct api_batch_line *out)
+{
+    const char *name = chat ? "messages" : "prompt";
+    uint32_t context = model->manifest.arch.n_ctx;
+    enum err err =
+        chat ? messages_read(f, model, out) : text_read(f, model, out);
+
     if (!err && out->prompt.len == 0)
-        api_fields_wrong(f, "prompt", "prompt must not be empty");
+        api_fields_wrong(f, name, "%s must not be empty", name);
     if (!err && out->prompt.len >= context)
-        api_fields_wrong(f, "prompt",
-                         "prompt has %zu tokens, and model %s takes at most "
+        api_fields_wrong(f, name,
+                         "%s has %zu tokens, and model %s takes at most "
                          "%u with at least one to answer: shorten it",
-                         out->prompt.len, model->manifest.name, context - 1);
+                         name, out->prompt.len, model->manifest.name,
+                         context - 1);
     out->line.prompt = out->prompt.ptr;
     out->line.n_prompt = (uint32_t)out->prompt.len;
     return err;
 }
 
-static enum err request_read(struct api_fields *f,
-                             const struct api_models *models,
-                             const struct api_model *model,
-                             struct api_batch_line *out)
+// The names of the models that are served, as many as fit.
+static void models_list(const struct api_models *models, char *out, size_t cap)
 {
-    const char *name;
-    enum err err;
+    size_t at = 0;
 
-    custom_id_read(f, out);
-    api_fields_only(f, known);
-    name = api_fields_text(f, "model", false, 256, model->manifest.name);
-    if (!f->wrong) {
-        const struct api_model *other = api_models_find(models, name);
-
-        if (!other)
-            api_fields_wrong(f, "model", "this server has no model %.64s",
-                             name);
-        else if (other != model)
-            api_fields_wrong(f, "model",
-                             "the batch is for model %s, this "
-                             "request for another",
-                             model->manifest.name);
-    }
-    unsupported(f, "n", 1);
-    unsupported(f, "best_of", 1);
-    unsupported(f, "echo", INT64_MIN);
-    unsupported(f, "stream", INT64_MIN);
-    unsupported(f, "logprobs", INT64_MIN);
-    unsupported(f, "suffix", INT64_MIN);
-    out->line.max_tokens =
-        (uint32_t)api_fields_int(f, "max_tokens", false, 1, SYN1_POS_MAX, 16);
-    memcpy(out->line.model, model->id, SYN1_ID_LEN);
-    err = sampling_read(f, model, out);
-    return err ? err : prompt_read(f, model, out);
+    *out = '\0';
+    for (size_t i = 0; i < models->n && at < cap; i++)
+        at += (size_t)snprintf(out + at, cap - at, "%s%s", i ? ", " : "",
+                               models->items[i].manifest.name);
 }
 
-enum err api_batch_line_read(const struct api_models *models,
-                             const struct api_model *model, uint64_t number,
-                             const char *text, size_t len,
+// The model of a request; NULL after a mistake.
+static const struct api_model *model_read(struct api_fields *f,
+                                          const struct api_line_rules *rules)
+{
+    const struct api_models *models = rules->models;
+    const struct api_model *one = rules->model     ? rules->model
+                                  : models->n == 1 ? &models->items[0]
+                                                   : NULL;
+    const char *name =
+        api_fields_text(f, "model", !one, 256, one ? one->manifest.name : "");
+    const struct api_model *m = api_models_find(models, name);
+    char list[160];
+
+    if (f->wrong)
+        return NULL;
+    models_list(models, list, sizeof list);
+    if (!m)
+        api_fields_wrong(f, "model",
+                         "this server has no model %.64s; it has %s", name,
+                         list);
+    else if (rules->model && m != rules->model)
+        api_fields_wrong(f, "model",
+                         "the batch is for model %s, this "
+                         "request for another",
+                         rules->model->manifest.name);
+    return f->wrong ? NULL : m;
+}
+
+static uint32_t max_tokens_read(struct api_fields *f, bool chat,
+                                const struct api_model *model)
+{
+    // A chat answer may be as long as the context; a completion is short.
+    int64_t usual = chat ? model->manifest.arch.n_ctx : 16;
+    const char *name = chat && api_fields_get(f, "max_completion_tokens")
+                           ? "max_completion_tokens"
+                           : "max_tokens";
+
+    return (uint32_t)api_fields_int(f, name, false, 1, SYN1_POS_MAX, usual);
+}
+
+static enum err request_read(struct api_fields *f,
+                             const struct api_line_rules *rules,
                              struct api_batch_line *out)
 {
-    json_error_t error;
+    const struct api_model *model;
+    enum err err;
+
+    api_fields_only(f, rules->chat ? known_chat : known_text);
+    model = model_read(f, rules);
+    if (!model)
+        return ERR_OK;
+    unsupported_read(f, rules->chat);
+    out->line.max_tokens = max_tokens_read(f, rules->chat, model);
+    memcpy(out->line.model, model->id, SYN1_ID_LEN);
+    err = sampling_read(f, model, out);
+    return err ? err : prompt_read(f, model, rules->chat, out);
+}
+
+enum err api_batch_line_value(const struct api_line_rules *rules,
+                              uint64_t number, const json_t *value,
+                              struct api_batch_line *out)
+{
     struct api_fields f;
-    json_t *value;
-    char message[API_MESSAGE_MAX + 1];
     enum err err = ERR_OK;
 
     line_begin(out, number);
-    value = json_loadb(
-        text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY,
-        &error);
-    if (!value) {
-        snprintf(message, sizeof message, "not valid JSON at column %d: %s",
-                 error.column, error.text);
-        return error_set(out, number, "invalid_json", "", message);
-    }
+    out->plain = rules->wrapped || rules->single;
     api_fields_init(&f, value);
-    err = request_read(&f, models, model, out);
+    if (!rules->single)
+        custom_id_read(&f, out);
+    if (rules->wrapped && !f.wrong)
+        api_fields_init(&f, json_object_get(value, "body"));
+    if (!f.wrong)
+        err = request_read(&f, rules, out);
     if (!err && f.wrong)
         err = error_set(out, number,
                         strcmp(f.param, "model") ? "invalid_field"
                                                  : "model_not_found",
                         f.param, f.message);
-    json_decref(value);
     return err;
+}
+
+enum err api_batch_line_read(const struct api_line_rules *rules,
+                             uint64_t number, const char *text, size_t len,
+                             struct api_batch_line *out)
+{
+    json_error_t error;
+    json_t *value;
+    char message[API_MESSAGE_MAX + 1];
+    enum err err;
+
+    value = json_loadb(
+        text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY,
+        &error);
+    if (value) {
+        err = api_batch_line_value(rules, number, value, out);
+        json_decref(value);
+        return err;
+    }
+    line_begin(out, number);
+    out->plain = rules->wrapped;
+    snprintf(message, sizeof message, "not valid JSON at column %d: %s",
+             error.column, error.text);
+    return error_set(out, number, "invalid_json", "", message);
 }
 
 void api_batch_line_release(struct api_batch_line *line)

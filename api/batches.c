@@ -1,5 +1,8 @@
 #include "api/batches.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/keys.h"
@@ -50,32 +53,70 @@ static json_t *waiting_json(const char *why)
     return text_or_null(why);
 }
 
+// When it was over, if it ended like that.
+static json_t *ended(const struct sched_batch *b, enum sched_batch_status how)
+{
+    return b->status == how ? seconds(b->completed_ms) : json_null();
+}
+
+static json_t *window_json(int64_t ms)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%" PRId64 "h", ms / 3600000);
+    return json_string(text);
+}
+
+static json_t *synapse_json(const struct sched_batch *b)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "queued",
+                     (json_int_t)b->queued, "running", (json_int_t)b->running,
+                     "checking", (json_int_t)b->checking, "confirmed",
+                     (json_int_t)b->completed, "tokens", (json_int_t)b->tokens,
+                     "waiting_because", waiting_json(b->waiting));
+}
+
+static json_t *times_json(const struct sched_batch *b)
+{
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "created_at",
+        seconds(b->created_ms), "in_progress_at", seconds(b->in_progress_ms),
+        "expires_at", seconds(b->expires_ms), "finalizing_at",
+        seconds(b->finalizing_ms), "completed_at", ended(b, SCHED_COMPLETED),
+        "failed_at", ended(b, SCHED_FAILED), "expired_at",
+        ended(b, SCHED_EXPIRED), "cancelling_at", seconds(b->cancelling_ms),
+        "cancelled_at", ended(b, SCHED_CANCELLED));
+}
+
 json_t *api_batch_json(const struct sched_batch *b)
 {
-    static const char *const status[] = {"validating", "in_progress",
-                                         "finalizing", "completed",
-                                         "failed",     "cancelled"};
-    json_t *metadata = NULL;
+    static const char *const status[] = {
+        "validating", "in_progress", "finalizing", "completed",
+        "failed",     "cancelled",   "expired",    "cancelling"};
+    json_t *metadata = NULL, *batch, *times;
 
     if (b->metadata.len > 0)
         metadata =
             json_loadb((const char *)b->metadata.ptr, b->metadata.len, 0, NULL);
-    return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I}, "
-        "s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:o}}",
-        "id", b->id, "object", "batch", "endpoint", "/v1/completions", "model",
-        b->model, "status", status[b->status], "created_at",
-        seconds(b->created_ms), "in_progress_at", seconds(b->in_progress_ms),
-        "finalizing_at", seconds(b->finalizing_ms), "completed_at",
-        seconds(b->completed_ms), "request_counts", "total",
-        (json_int_t)b->total, "completed", (json_int_t)b->completed, "failed",
-        (json_int_t)b->failed, "output_file_id", text_or_null(b->output_file),
-        "callback", callback_json(b), "metadata",
+    batch = json_pack(
+        "{s:s, s:s, s:s, s:o, s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o, s:o, s:o, "
+        "s:o, s:o, s:o}",
+        "id", b->id, "object", "batch", "endpoint", b->endpoint, "model",
+        text_or_null(b->model), "status", status[b->status], "input_file_id",
+        b->input_id, "completion_window", window_json(b->window_ms),
+        "request_counts", "total", (json_int_t)b->total, "completed",
+        (json_int_t)b->completed, "failed", (json_int_t)b->failed,
+        "output_file_id", text_or_null(b->output_id), "error_file_id",
+        text_or_null(b->error_id), "callback", callback_json(b), "metadata",
         metadata ? metadata : json_null(), "errors", errors_json(b), "synapse",
-        "queued", (json_int_t)b->queued, "running", (json_int_t)b->running,
-        "checking", (json_int_t)b->checking, "confirmed",
-        (json_int_t)b->completed, "tokens", (json_int_t)b->tokens,
-        "waiting_because", waiting_json(b->waiting));
+        synapse_json(b));
+    times = times_json(b);
+    if (!batch || !times || json_object_update(batch, times)) {
+        json_decref(batch);
+        batch = NULL;
+    }
+    json_decref(times);
+    return batch;
 }
 
 void api_batch_refuse(struct api_request *req, enum err err)
@@ -90,7 +131,7 @@ void api_batch_refuse(struct api_request *req, enum err err)
         api_reply_err(req, err);
 }
 
-// ---- one, and many ----
+// ---- one ----
 
 static void on_batch(enum err err, const struct sched_batch *batch, void *ctx)
 {
@@ -113,6 +154,52 @@ void api_batch_get(struct api_request *req)
 {
     api_key_find(req, get);
 }
+
+// ---- cancelling ----
+
+struct cancel {
+    char key[SCHED_ID_MAX + 1];
+};
+
+static void on_cancelled(enum err err, void *ctx)
+{
+    struct api_request *req = ctx;
+    const struct cancel *cancel = req->ctx;
+
+    if (err == ERR_EXISTS)
+        api_reply_error(req, 409, "batch_id", "batch_over",
+                        "batch %s is over: there is nothing to cancel",
+                        req->args[0]);
+    else if (err)
+        api_batch_refuse(req, err);
+    else
+        get(req, cancel->key);
+}
+
+static void cancel(struct api_request *req, const char *key)
+{
+    struct cancel *c = calloc(1, sizeof *c);
+    enum err err;
+
+    if (!c) {
+        api_reply_err(req, ERR_NOMEM);
+        return;
+    }
+    snprintf(c->key, sizeof c->key, "%s", key);
+    req->ctx = c;
+    req->ctx_free = free;
+    err = sched_batch_cancel(req->server->store, req->args[0], key,
+                             on_cancelled, req);
+    if (err)
+        api_batch_refuse(req, err);
+}
+
+void api_batch_cancel(struct api_request *req)
+{
+    api_key_find(req, cancel);
+}
+
+// ---- many ----
 
 static void on_batches(enum err err, const struct sched_batch *batches,
                        size_t n, bool more, void *ctx)

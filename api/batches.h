@@ -11,6 +11,7 @@ extern const struct api_sink api_batch_sink;
 void api_batch_create(struct api_request *req); // POST /v1/batches
 void api_batch_list(struct api_request *req);   // GET /v1/batches
 void api_batch_get(struct api_request *req);    // GET /v1/batches/{id}
+void api_batch_cancel(struct api_request *req); // POST /v1/batches/{id}/cancel
 
 // The batch as its JSON object. NULL if memory ran out.
 json_t *api_batch_json(const struct sched_batch *batch);

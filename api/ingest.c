@@ -10,6 +10,7 @@
 
 #include "api/batch_line.h"
 #include "api/clock.h"
+#include "api/input_check.h"
 #include "api/log.h"
 #include "api/server.h"
 #include "scheduler/job.h"
@@ -21,6 +22,7 @@ enum {
     TOKENS_MAX = 1 << 18, // in one step
     BLOCK = 64 << 10,
     RETRY_MS = 300,
+    RENEW_MS = TTL_MS / 4, // while a file is looked through
 };
 
 struct api_ingest {
@@ -30,9 +32,14 @@ struct api_ingest {
     bool again;         // look again after it
     bool holding;       // job is ours
     struct sched_job job;
-    const struct api_model *model;
-    int fd;     // of the input file, or -1
-    char *text; // the file from the cursor on
+    struct api_line_rules rules;
+    bool no_model; // it is not served here any more
+    bool checking; // the file is looked through, before anything is queued
+    struct api_input_check check;
+    int64_t renewed_ms;
+    int fd;           // of the input file, or -1
+    char *text;       // the file from text_at on
+    uint64_t text_at; // which is the cursor, unless checking
     size_t text_len, text_cap;
     bool at_end; // text reaches to the end of the file
     struct api_batch_line lines[LINES_MAX];
@@ -51,6 +58,8 @@ static void lines_drop(struct api_ingest *in)
 static void job_end(struct api_ingest *in)
 {
     lines_drop(in);
+    api_input_check_release(&in->check);
+    in->checking = false;
     if (in->fd >= 0)
         close(in->fd);
     in->fd = -1;
@@ -99,13 +108,23 @@ static void on_ended(enum err err, void *ctx)
 }
 
 static void batch_fail(struct api_ingest *in, const char *code,
-                       const char *text)
+                       const char *text, uint64_t line)
 {
-    enum err err = sched_batch_fail(in->server->store, &in->job, code, text, 0,
-                                    on_ended, in);
+    enum err err = sched_batch_fail(in->server->store, &in->job, code, text,
+                                    line, on_ended, in);
 
     if (err)
         step_again(in, err);
+}
+
+// The first so many bytes of the text are done with.
+static void text_drop(struct api_ingest *in, size_t len)
+{
+    if (len == 0)
+        return;
+    memmove(in->text, in->text + len, in->text_len - len);
+    in->text_len -= len;
+    in->text_at += len;
 }
 
 static void on_added(enum err err, void *ctx)
@@ -117,9 +136,7 @@ static void on_added(enum err err, void *ctx)
         return;
     }
     in->job.line += in->n_lines;
-    memmove(in->text, in->text + (in->cursor_to - in->job.cursor),
-            in->text_len - (size_t)(in->cursor_to - in->job.cursor));
-    in->text_len -= (size_t)(in->cursor_to - in->job.cursor);
+    text_drop(in, (size_t)(in->cursor_to - in->job.cursor));
     in->job.cursor = in->cursor_to;
     lines_drop(in);
     turn_soon(in, 0);
@@ -152,7 +169,7 @@ static bool text_fill(struct api_ingest *in)
     }
     for (;;) {
         ssize_t n = pread(in->fd, in->text + in->text_len, BLOCK,
-                          (off_t)(in->job.cursor + in->text_len));
+                          (off_t)(in->text_at + in->text_len));
 
         if (n < 0)
             return false;
@@ -172,8 +189,7 @@ static enum err line_read(struct api_ingest *in, const char *text, size_t len)
     if (len > API_LINE_LEN_MAX)
         err = api_batch_line_too_long(number, line);
     else
-        err = api_batch_line_read(&in->server->models, in->model, number, text,
-                                  len, line);
+        err = api_batch_line_read(&in->rules, number, text, len, line);
     in->n_lines++;
     return err;
 }
@@ -200,12 +216,84 @@ static enum err lines_read(struct api_ingest *in)
         if (!stop && (!in->at_end || at == in->text_len))
             break;
         len = stop ? (size_t)(stop - in->text) - at : in->text_len - at;
-        err = line_read(in, in->text + at, len);
-        tokens += in->lines[in->n_lines - 1].line.n_prompt;
+        if (!in->rules.wrapped || !api_input_is_blank(in->text + at, len)) {
+            err = line_read(in, in->text + at, len);
+            tokens += in->lines[in->n_lines - 1].line.n_prompt;
+        }
         at += len + (stop ? 1 : 0);
     }
     in->cursor_to = in->job.cursor + at;
     return err;
+}
+
+static void on_renewed(enum err err, void *ctx)
+{
+    struct api_ingest *in = ctx;
+
+    if (err) {
+        step_again(in, err);
+        return;
+    }
+    in->renewed_ms = api_clock_ms();
+    turn_soon(in, 0);
+}
+
+// The file is in order: read it from its beginning.
+static void check_end(struct api_ingest *in)
+{
+    api_input_check_release(&in->check);
+    in->checking = false;
+    in->text_len = 0;
+    in->text_at = in->job.cursor;
+    in->at_end = false;
+    turn_soon(in, 0);
+}
+
+// Look through as much of the file as a turn may take.
+static void check_turn(struct api_ingest *in)
+{
+    struct api_input_check *check = &in->check;
+    int64_t end = api_clock_ms() + STEP_MS;
+    size_t at = 0;
+    bool ok = true;
+
+    while (ok && api_clock_ms() < end) {
+        char *stop = at < in->text_len
+                         ? memchr(in->text + at, '\n', in->text_len - at)
+                         : NULL;
+        size_t len;
+
+        if (!stop && !in->at_end) {
+            text_drop(in, at);
+            at = 0;
+            if (!text_fill(in)) {
+                batch_fail(in, "input_unreadable",
+                           "the input file cannot be read", 0);
+                return;
+            }
+            continue;
+        }
+        if (!stop && at == in->text_len)
+            break;
+        len = stop ? (size_t)(stop - in->text) - at : in->text_len - at;
+        ok = api_input_check_line(check, in->text + at, len);
+        at += len + (stop ? 1 : 0);
+    }
+    text_drop(in, at);
+    if (ok && in->at_end && in->text_len == 0) {
+        ok = api_input_check_end(check);
+        if (ok) {
+            check_end(in);
+            return;
+        }
+    }
+    if (!ok)
+        batch_fail(in, check->code, check->why, check->n_lines);
+    else if (api_clock_ms() - in->renewed_ms < RENEW_MS)
+        turn_soon(in, 0);
+    else if (sched_batch_add(in->server->store, &in->job, NULL, 0,
+                             in->job.cursor, TTL_MS, on_renewed, in))
+        turn_soon(in, RETRY_MS);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
@@ -215,19 +303,27 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 
     (void)fd, (void)what;
     if (in->fd < 0) {
-        batch_fail(in, "input_missing", "the input file cannot be read");
+        batch_fail(in, "input_missing", "the input file cannot be read", 0);
         return;
     }
-    if (!in->model) {
+    if (in->no_model) {
         batch_fail(in, "model_not_found",
-                   "the batch's model is not served here any more");
+                   "the batch's model is not served here any more", 0);
+        return;
+    }
+    if (in->check.code) { // the store was not there to be told
+        batch_fail(in, in->check.code, in->check.why, in->check.n_lines);
+        return;
+    }
+    if (in->checking) {
+        check_turn(in);
         return;
     }
     if (in->n_lines == 0)
         err = lines_read(in);
     if (err == ERR_IO) {
         lines_drop(in);
-        batch_fail(in, "input_unreadable", "the input file cannot be read");
+        batch_fail(in, "input_unreadable", "the input file cannot be read", 0);
         return;
     }
     if (err) { // no memory: later
@@ -235,13 +331,22 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
         step_again(in, err);
         return;
     }
-    if (in->n_lines > 0) {
+    if (in->n_lines > 0 || in->cursor_to > in->job.cursor) {
         lines_add(in);
         return;
     }
     err = sched_batch_lines_done(in->server->store, &in->job, on_ended, in);
     if (err)
         step_again(in, err);
+}
+
+// Was its input uploaded? Inline requests are in a file of the batch's own.
+static bool is_upload(const struct sched_batch *batch)
+{
+    size_t len = strlen(batch->id);
+
+    return strncmp(batch->input_file, batch->id, len) != 0 ||
+           batch->input_file[len] != '.';
 }
 
 // We hold a job: open its file.
@@ -253,7 +358,18 @@ static void on_batch(enum err err, const struct sched_batch *batch, void *ctx)
         job_end(in);
         return;
     }
-    in->model = api_models_find(&in->server->models, batch->model);
+    in->rules.models = &in->server->models;
+    in->rules.model = api_models_find(&in->server->models, batch->model);
+    in->no_model = *batch->model && !in->rules.model;
+    in->rules.chat = strcmp(batch->endpoint, API_ENDPOINT_CHAT) == 0;
+    in->rules.wrapped = is_upload(batch);
+    in->text_at = in->job.cursor;
+    in->checking = in->rules.wrapped && in->job.cursor == 0;
+    in->renewed_ms = api_clock_ms();
+    if (in->checking && api_input_check_init(&in->check, batch->endpoint)) {
+        job_end(in);
+        return;
+    }
     in->fd =
         openat(in->server->files_fd, batch->input_file, O_RDONLY | O_CLOEXEC);
     turn_soon(in, 0);

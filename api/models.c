@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +85,47 @@ static void model_release(struct api_model *m)
         close(m->dir_fd);
 }
 
+// The text of the chat template in tokenizer_config.json: a string, or of
+// several named ones the default.
+static const char *template_of(const json_t *config)
+{
+    const json_t *v = json_object_get(config, "chat_template");
+
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        const json_t *item = json_array_get(v, i);
+        const char *name = json_string_value(json_object_get(item, "name"));
+
+        if (name && strcmp(name, "default") == 0)
+            return json_string_value(json_object_get(item, "template"));
+    }
+    return json_string_value(v);
+}
+
+// Which chat template does the model have? It may be a file of its own.
+static enum err chat_find(struct api_model *m)
+{
+    char *text = NULL;
+    size_t len;
+    int64_t made_ms;
+    json_t *config;
+    enum err err;
+
+    err = file_read(m->dir_fd, "chat_template.jinja", &text, &len, &made_ms);
+    if (!err) {
+        m->chat = api_chat_family_of(text);
+    } else if (err == ERR_NOT_FOUND) {
+        err = file_read(m->dir_fd, "tokenizer_config.json", &text, &len,
+                        &made_ms);
+        if (!err) {
+            config = json_loadb(text, len, 0, NULL);
+            m->chat = api_chat_family_of(template_of(config));
+            json_decref(config);
+        }
+    }
+    free(text);
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
 static enum err model_load(const char *dir, struct api_model *out,
                            char *why_text, size_t why_len)
 {
@@ -121,6 +163,11 @@ static enum err model_load(const char *dir, struct api_model *out,
     err = tokenizer_load(path, &m.tokenizer, why_text, why_len);
     if (err)
         goto done;
+    err = chat_find(&m);
+    if (err) {
+        why_fail(why, err, "%s: its chat template cannot be read", dir);
+        goto done;
+    }
     *out = m;
     m = (struct api_model){.dir_fd = -1};
 

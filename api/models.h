@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/chat.h"
 #include "splitter/manifest.h"
 
 struct tokenizer;
@@ -22,6 +23,7 @@ struct api_model {
     uint64_t n_bytes; // of all shards
     uint64_t n_params;
     struct tokenizer *tokenizer;
+    enum api_chat_family chat;
 };
 
 struct api_models {

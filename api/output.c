@@ -20,15 +20,20 @@ struct api_output {
     struct event *retry;
     bool busy, again;
     struct sched_job job;
-    struct api_file file;
+    struct api_file all;       // every result line
+    struct api_file good, bad; // the answers and the errors, each alone
+    struct sched_batch_files files;
+    char good_id[API_ID_MAX + 1], bad_id[API_ID_MAX + 1];
     uint64_t after; // results written
-    uint64_t n_bytes;
+    uint64_t n_good;
     char event[API_ID_MAX + 1];
 };
 
 static void job_end(struct api_output *o)
 {
-    api_file_release(&o->file);
+    api_file_release(&o->all);
+    api_file_release(&o->good);
+    api_file_release(&o->bad);
     o->busy = false;
     if (o->again)
         api_output_look(o);
@@ -71,8 +76,8 @@ static void on_completed(enum err err, void *ctx)
 // The file is there: record it. Safe to repeat.
 static void record(struct api_output *o)
 {
-    enum err err = sched_batch_output(o->server->store, &o->job, o->file.name,
-                                      o->n_bytes, o->event, on_completed, o);
+    enum err err = sched_batch_output(o->server->store, &o->job, &o->files,
+                                      o->event, on_completed, o);
 
     if (err)
         on_completed(err, o);
@@ -82,6 +87,13 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
     record(arg);
+}
+
+static enum err line_write(struct api_file *file, const char *line)
+{
+    enum err err = api_file_write(file, line, strlen(line));
+
+    return err ? err : api_file_write(file, "\n", 1);
 }
 
 static enum err results_write(struct api_output *o,
@@ -95,11 +107,50 @@ static enum err results_write(struct api_output *o,
         err = api_result_line(&o->server->models, o->job.batch, &results[i],
                               &line);
         if (!err)
-            err = api_file_write(&o->file, line, strlen(line));
+            err = line_write(&o->all, line);
         if (!err)
-            err = api_file_write(&o->file, "\n", 1);
+            err =
+                line_write(results[i].error.len > 0 ? &o->bad : &o->good, line);
+        if (!err && results[i].error.len == 0)
+            o->n_good++;
         free(line);
     }
+    return err;
+}
+
+// Where all lines are of one kind, the file of that kind is the file of all.
+static struct sched_batch_file file_of(const struct api_output *o,
+                                       const struct api_file *file,
+                                       const char *id, uint64_t n_lines)
+{
+    struct sched_batch_file out = {0};
+
+    if (n_lines > 0) {
+        out.id = id;
+        out.path = n_lines == o->after ? o->all.name : file->name;
+        out.bytes = file->n_bytes;
+        out.lines = n_lines;
+    }
+    return out;
+}
+
+static enum err files_finish(struct api_output *o)
+{
+    const char *id = strchr(o->job.batch, '_');
+    bool mixed = o->n_good > 0 && o->n_good < o->after;
+    enum err err = api_file_finish(&o->all);
+
+    id = id ? id + 1 : o->job.batch;
+    snprintf(o->good_id, sizeof o->good_id, "file-out-%.48s", id);
+    snprintf(o->bad_id, sizeof o->bad_id, "file-err-%.48s", id);
+    o->files.results = o->all.name;
+    o->files.results_bytes = o->all.n_bytes;
+    o->files.output = file_of(o, &o->good, o->good_id, o->n_good);
+    o->files.error = file_of(o, &o->bad, o->bad_id, o->after - o->n_good);
+    if (!err && mixed)
+        err = api_file_finish(&o->good);
+    if (!err && mixed)
+        err = api_file_finish(&o->bad);
     return err;
 }
 
@@ -125,8 +176,7 @@ static void on_results(enum err err, const struct sched_result *results,
         page_get(o);
         return;
     }
-    o->n_bytes = o->file.n_bytes;
-    err = api_file_finish(&o->file);
+    err = files_finish(o);
     if (!err)
         err = api_secret_id("evt_", o->event);
     if (err)
@@ -144,10 +194,18 @@ static void page_get(struct api_output *o)
         job_drop(o, err);
 }
 
+static enum err file_begin(struct api_output *o, const char *what,
+                           struct api_file *file)
+{
+    char name[API_FILE_NAME_MAX + 1];
+
+    snprintf(name, sizeof name, "%s.%s.jsonl", o->job.batch, what);
+    return api_file_create(o->server->files_fd, name, file);
+}
+
 static void on_job(enum err err, const struct sched_job *job, void *ctx)
 {
     struct api_output *o = ctx;
-    char name[API_FILE_NAME_MAX + 1];
 
     if (err) {
         o->again = false;
@@ -157,8 +215,12 @@ static void on_job(enum err err, const struct sched_job *job, void *ctx)
     o->job = *job;
     o->again = true;
     o->after = 0;
-    snprintf(name, sizeof name, "%s.out.jsonl", job->batch);
-    err = api_file_create(o->server->files_fd, name, &o->file);
+    o->n_good = 0;
+    err = file_begin(o, "out", &o->all);
+    if (!err)
+        err = file_begin(o, "good", &o->good);
+    if (!err)
+        err = file_begin(o, "bad", &o->bad);
     if (err)
         job_drop(o, err);
     else
@@ -185,7 +247,7 @@ enum err api_output_new(struct api_server *server, struct api_output **out)
     if (!o)
         return ERR_NOMEM;
     o->server = server;
-    o->file.fd = -1;
+    o->all.fd = o->good.fd = o->bad.fd = -1;
     o->retry = event_new(server->base, -1, 0, on_retry, o);
     if (!o->retry) {
         free(o);

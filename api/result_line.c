@@ -19,9 +19,7 @@ static const char *find(const char *hay, size_t n_hay, const char *needle,
     return NULL;
 }
 
-// Where the first stop string in text begins; len if there is none. stops is a
-// JSON list, or NULL.
-static size_t stop_find(const json_t *stops, const char *text, size_t len)
+size_t api_result_stop(const json_t *stops, const char *text, size_t len)
 {
     size_t first = len;
 
@@ -57,7 +55,7 @@ struct sched_cut api_result_cut(const struct sched_cut_ask *ask, void *ctx)
             goto done; // no memory: the text goes on, and is cut later
         if (i < ask->n_tokens - ask->n_new)
             continue;
-        if (stop_find(stops, text.ptr, text.len) < text.len) {
+        if (api_result_stop(stops, text.ptr, text.len) < text.len) {
             cut.keep = i - (ask->n_tokens - ask->n_new) + 1;
             cut.stopped = true;
             break;
@@ -85,7 +83,7 @@ static enum err text_of(const struct api_model *model,
     stops = json_loadb((const char *)r->stops.ptr, r->stops.len, JSON_ALLOW_NUL,
                        NULL);
     if (stops) {
-        size_t end = stop_find(stops, out->ptr, out->len);
+        size_t end = api_result_stop(stops, out->ptr, out->len);
 
         *stopped = end < out->len;
         out->len = end;
@@ -132,6 +130,26 @@ static json_t *body_json(const struct api_model *model, const char *id,
         "synapse", synapse_json(r));
 }
 
+static json_t *chat_json(const struct api_model *model, const char *id,
+                         const struct sched_result *r, const struct text *text,
+                         bool stopped)
+{
+    const char *finish =
+        stopped || r->finish == SCHED_FINISH_STOP ? "stop" : "length";
+
+    return json_pack(
+        "{s:s+, s:s, s:I, s:s, s:[{s:i, s:{s:s, s:s%, s:n}, s:s, s:n}], "
+        "s:{s:I, s:I, s:I}, s:o}",
+        "id", "chatcmpl-", id, "object", "chat.completion", "created",
+        (json_int_t)(r->final_ms / 1000), "model", model->manifest.name,
+        "choices", "index", 0, "message", "role", "assistant", "content",
+        text->ptr ? text->ptr : "", text->len, "refusal", "finish_reason",
+        finish, "logprobs", "usage", "prompt_tokens", (json_int_t)r->n_prompt,
+        "completion_tokens", (json_int_t)r->n_tokens, "total_tokens",
+        (json_int_t)r->n_prompt + (json_int_t)r->n_tokens, "synapse",
+        synapse_json(r));
+}
+
 static json_t *line_json(const char *id, const struct sched_result *r,
                          json_t *body)
 {
@@ -149,34 +167,44 @@ static json_t *line_json(const char *id, const struct sched_result *r,
                      "request_id", "req_", id, "body", body, "error");
 }
 
+enum err api_result_body(const struct api_models *models, const char *id,
+                         const struct sched_result *r, json_t **out)
+{
+    const struct api_model *model = api_models_find(models, r->model);
+    struct text text = {0};
+    bool stopped = false;
+    enum err err;
+
+    if (!model)
+        return ERR_NOT_FOUND;
+    err = text_of(model, r, &text, &stopped);
+    if (!err) {
+        if (r->blob.len == 1 && (r->blob.ptr[0] & API_BLOB_CHAT))
+            *out = chat_json(model, id, r, &text, stopped);
+        else
+            *out = body_json(model, id, r, &text, stopped);
+        err = *out ? ERR_OK : ERR_NOMEM;
+    }
+    text_release(&text);
+    return err;
+}
+
 enum err api_result_line(const struct api_models *models, const char *batch,
                          const struct sched_result *r, char **out)
 {
-    const struct api_model *model = NULL;
-    struct text text = {0};
-    json_t *body = NULL, *line = NULL;
+    json_t *body = NULL, *line;
     char id[SCHED_ID_MAX + 32];
-    bool stopped = false;
     enum err err = ERR_OK;
 
     // One line, one id, however often it is told.
     snprintf(id, sizeof id, "%s_%" PRIu64,
              strncmp(batch, "batch_", 6) == 0 ? batch + 6 : batch, r->number);
-    if (r->error.len == 0) {
-        model = api_models_find(models, r->model);
-        if (!model)
-            return ERR_NOT_FOUND;
-        err = text_of(model, r, &text, &stopped);
-        if (err)
-            goto done;
-        body = body_json(model, id, r, &text, stopped);
-    }
+    if (r->error.len == 0)
+        err = api_result_body(models, id, r, &body);
+    if (err)
+        return err;
     line = line_json(id, r, body);
     *out = line ? json_dumps(line, JSON_COMPACT) : NULL;
-    err = *out ? ERR_OK : ERR_NOMEM;
-
-done:
     json_decref(line);
-    text_release(&text);
-    return err;
+    return *out ? ERR_OK : ERR_NOMEM;
 }

@@ -2,8 +2,21 @@
 #ifndef API_RESULT_LINE_H
 #define API_RESULT_LINE_H
 
+#include <jansson.h>
+
 #include "api/models.h"
 #include "scheduler/batch.h"
+
+// The body of an answer: a completion, or a chat completion. id is put behind
+// its kind's prefix. Errors: as below.
+MUST_USE enum err api_result_body(const struct api_models *models,
+                                  const char *id,
+                                  const struct sched_result *result,
+                                  json_t **out);
+
+// Where the first stop string in text begins; len if there is none. stops is a
+// JSON list, or NULL.
+size_t api_result_stop(const json_t *stops, const char *text, size_t len);
 
 // One line of JSON without its line break; free it. batch is the batch's id.
 // Errors: ERR_NOT_FOUND (the model is not served any more), ERR_NOMEM.

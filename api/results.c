@@ -1,5 +1,6 @@
 #include "api/results.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <microhttpd.h>
@@ -130,6 +131,11 @@ static void file_reply(struct api_request *req, const char *name)
     struct MHD_Response *r;
     char number[24];
 
+    if (fd < 0 && errno == ENOENT) {
+        api_reply_error(req, 404, NULL, "file_deleted",
+                        "the results of this batch were deleted");
+        return;
+    }
     if (fd < 0 || !range_find(fd, page->after, page->limit, &begin, &end, &n)) {
         if (fd >= 0)
             close(fd);

@@ -1,6 +1,9 @@
 #include "api/routes.h"
 
+#include "api/ask.h"
 #include "api/batches.h"
+#include "api/file_routes.h"
+#include "api/file_upload.h"
 #include "api/model_routes.h"
 #include "api/pages.h"
 #include "api/presence.h"
@@ -27,7 +30,20 @@ const struct api_route api_routes[] = {
     {"POST", "/v1/batches", 0, api_batch_create, &api_batch_sink},
     {"GET", "/v1/batches", API_BODY_JSON_MAX, api_batch_list, NULL},
     {"GET", "/v1/batches/{}", API_BODY_JSON_MAX, api_batch_get, NULL},
+    {"POST", "/v1/batches/{}/cancel", API_BODY_JSON_MAX, api_batch_cancel,
+     NULL},
     {"GET", "/v1/batches/{}/results", API_BODY_JSON_MAX, api_result_list, NULL},
+
+    {"POST", "/v1/files", API_UPLOAD_BODY_MAX, api_file_create_done,
+     &api_file_sink},
+    {"GET", "/v1/files", API_BODY_JSON_MAX, api_file_list, NULL},
+    {"GET", "/v1/files/{}", API_BODY_JSON_MAX, api_file_get, NULL},
+    {"DELETE", "/v1/files/{}", API_BODY_JSON_MAX, api_file_delete, NULL},
+    {"GET", "/v1/files/{}/content", API_BODY_JSON_MAX, api_file_content, NULL},
+
+    {"POST", "/v1/completions", API_ASK_BODY_MAX, api_ask_text, &api_ask_sink},
+    {"POST", "/v1/chat/completions", API_ASK_BODY_MAX, api_ask_chat,
+     &api_ask_sink},
 
     {"GET", "/v1/leaderboard", API_BODY_JSON_MAX, api_stats_ranks, NULL},
     {"GET", "/v1/stats", API_BODY_JSON_MAX, api_stats_get, NULL},

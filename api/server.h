@@ -15,12 +15,15 @@ struct api_http;
 struct api_ingest;
 struct api_output;
 struct api_presence;
+struct api_ask;
 struct api_redis_child;
 struct api_referee_child;
 struct event;
 struct event_base;
 
 enum { API_OPERATOR_KEY_LEN = 64 }; // hex digits
+
+#define API_STORED_MAX (UINT64_C(8) << 30) // bytes kept for one API key
 
 struct api_server {
     struct api_options options;
@@ -35,6 +38,7 @@ struct api_server {
     struct api_ingest *ingest;
     struct api_output *output;
     struct api_presence *presences; // open ones
+    struct api_ask *asks;           // answers that are streamed
     int files_fd;
     int web_fd;
     char operator_key[API_OPERATOR_KEY_LEN + 1];

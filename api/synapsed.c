@@ -16,8 +16,10 @@
 
 #include <curl/curl.h>
 
+#include "api/ask.h"
 #include "api/callbacks.h"
 #include "api/clock.h"
+#include "api/file_routes.h"
 #include "api/files.h"
 #include "api/http.h"
 #include "api/ingest.h"
@@ -112,6 +114,7 @@ static void on_job(void *ctx)
     api_ingest_look(server->ingest);
     api_output_look(server->output);
     api_callbacks_look(server->callbacks);
+    api_file_expiry_look(server);
 }
 
 static bool store_start(struct api_server *server)
@@ -389,6 +392,7 @@ static void on_signal(evutil_socket_t signal, short what, void *arg)
     server->drain_until_ms = api_clock_ms() + DRAIN_MS;
     sched_store_drain(server->store);
     api_presence_drain(server);
+    api_ask_drain(server);
     event_add(server->drain_tick, &tick);
 }
 

@@ -40,8 +40,10 @@ enum err sched_batch_create(struct sched_store *store,
 
     if (!sched_text_fits(b->id, 1, SCHED_ID_MAX) ||
         !sched_text_fits(b->key, 1, SCHED_ID_MAX) ||
-        !sched_text_fits(b->model, 1, FILE_MAX) ||
-        !sched_text_fits(b->input_file, 1, FILE_MAX) || !b->n_lines ||
+        !sched_text_fits(b->model, 0, FILE_MAX) ||
+        !sched_text_fits(b->endpoint, 0, FILE_MAX) || b->window_ms <= 0 ||
+        !sched_text_fits(b->input_file, 1, FILE_MAX) ||
+        !sched_text_fits(b->input_id, 1, SCHED_ID_MAX) ||
         !sched_text_fits(b->callback_url, 0, URL_MAX) ||
         !sched_text_fits(b->callback_secret, 0, FILE_MAX) ||
         b->metadata.len > SCHED_BLOB_MAX)
@@ -57,10 +59,26 @@ enum err sched_batch_create(struct sched_store *store,
     sched_args_put(&args, b->metadata.ptr, b->metadata.len);
     sched_args_u64(&args, b->stored_max);
     sched_args_text(&args, store->policy_text);
+    sched_args_text(&args, b->endpoint);
+    sched_args_i64(&args, b->window_ms);
+    sched_args_text(&args, b->input_id);
     return sched_call_done(store, "batch_create", &args, fn, ctx);
 }
 
-static bool line_fits(const struct sched_line *l)
+enum err sched_batch_cancel(struct sched_store *store, const char *id,
+                            const char *key, sched_done_fn *fn, void *ctx)
+{
+    struct sched_args args = {0};
+
+    if (!sched_text_fits(id, 1, SCHED_ID_MAX) ||
+        !sched_text_fits(key, 1, SCHED_ID_MAX))
+        return ERR_RANGE;
+    sched_args_text(&args, id);
+    sched_args_text(&args, key);
+    return sched_call_done(store, "batch_cancel", &args, fn, ctx);
+}
+
+bool sched_line_fits(const struct sched_line *l)
 {
     if (l->custom_id.len > SCHED_CUSTOM_ID_MAX || l->error.len > SCHED_BLOB_MAX)
         return false;
@@ -83,8 +101,7 @@ static void put_ids(struct sched_args *args, const uint32_t *ids, size_t n)
     }
 }
 
-// The 13 arguments of a line.
-static void put_line(struct sched_args *args, const struct sched_line *l)
+void sched_line_put(struct sched_args *args, const struct sched_line *l)
 {
     uint8_t sampling[SCHED_SAMPLING_LEN];
     bool request = !l->error.len;
@@ -115,7 +132,7 @@ enum err sched_batch_add(struct sched_store *store, const struct sched_job *job,
     if (n > SCHED_LINES_MAX || job->kind != SCHED_JOB_INGEST)
         return ERR_RANGE;
     for (size_t i = 0; i < n; i++)
-        if (!line_fits(&lines[i]))
+        if (!sched_line_fits(&lines[i]))
             return ERR_RANGE;
     sched_args_text(&args, job->batch);
     sched_args_put(&args, job->lease, sizeof job->lease);
@@ -123,7 +140,7 @@ enum err sched_batch_add(struct sched_store *store, const struct sched_job *job,
     sched_args_u64(&args, cursor_to);
     sched_args_i64(&args, ttl_ms);
     for (size_t i = 0; i < n; i++)
-        put_line(&args, &lines[i]);
+        sched_line_put(&args, &lines[i]);
     return sched_call_done(store, "batch_add", &args, fn, ctx);
 }
 
@@ -162,22 +179,40 @@ enum err sched_batch_fail(struct sched_store *store,
     return sched_call_done(store, "batch_fail", &args, fn, ctx);
 }
 
+static bool file_fits(const struct sched_batch_file *file)
+{
+    return !file->id || (sched_text_fits(file->id, 1, SCHED_ID_MAX) &&
+                         sched_text_fits(file->path, 1, FILE_MAX));
+}
+
+static void put_file(struct sched_args *args,
+                     const struct sched_batch_file *file)
+{
+    sched_args_text(args, file->id ? file->id : "");
+    sched_args_text(args, file->id ? file->path : "");
+    sched_args_u64(args, file->bytes);
+    sched_args_u64(args, file->lines);
+}
+
 enum err sched_batch_output(struct sched_store *store,
                             const struct sched_job *job,
-                            const char *output_file, uint64_t output_bytes,
+                            const struct sched_batch_files *files,
                             const char *event, sched_done_fn *fn, void *ctx)
 {
     struct sched_args args = {0};
 
-    if (!sched_text_fits(output_file, 1, FILE_MAX) ||
+    if (!sched_text_fits(files->results, 1, FILE_MAX) ||
+        !file_fits(&files->output) || !file_fits(&files->error) ||
         !sched_text_fits(event, 1, SCHED_ID_MAX))
         return ERR_RANGE;
     sched_args_text(&args, job->batch);
     sched_args_put(&args, job->lease, sizeof job->lease);
-    sched_args_text(&args, output_file);
-    sched_args_u64(&args, output_bytes);
+    sched_args_text(&args, files->results);
+    sched_args_u64(&args, files->results_bytes);
     sched_args_text(&args, event);
     sched_args_text(&args, store->policy_text);
+    put_file(&args, &files->output);
+    put_file(&args, &files->error);
     return sched_call_done(store, "batch_output", &args, fn, ctx);
 }
 

@@ -3,6 +3,8 @@
 // Life: create (validating, an ingest job is due) -> lines are added
 // (in_progress) -> every line is final (finalizing, an output job is due) ->
 // output written (completed, a callback event is due if it has a callback).
+// Cancelling, or expiring when its completion window passes, drops the lines
+// that are not final yet; what is final is written as output all the same.
 #ifndef SCHED_BATCH_H
 #define SCHED_BATCH_H
 
@@ -25,16 +27,21 @@ enum sched_batch_status {
     SCHED_COMPLETED,
     SCHED_FAILED,
     SCHED_CANCELLED,
+    SCHED_EXPIRED,
+    SCHED_CANCELLING,
 };
 
 struct sched_batch_new {
-    const char *id;         // drawn by the caller, 1 .. SCHED_ID_MAX
-    const char *key;        // id of the API key, 1 .. SCHED_ID_MAX
-    const char *model;      // its name
-    const char *input_file; // name in --files, written and synced
-    uint64_t input_bytes;
-    uint64_t n_lines;            // in the input file, >= 1
-    const char *callback_url;    // "" for none
+    const char *id;           // drawn by the caller, 1 .. SCHED_ID_MAX
+    const char *key;          // id of the API key, 1 .. SCHED_ID_MAX
+    const char *model;        // its name; "": each line names one
+    const char *endpoint;     // opaque
+    int64_t window_ms;        // it expires so long after its creation
+    const char *input_file;   // name in --files, written and synced
+    const char *input_id;     // id of that file's record
+    uint64_t input_bytes;     // the record is made too; 0: it is there already
+    uint64_t n_lines;         // in the input file, >= 1
+    const char *callback_url; // "" for none
     const char *callback_secret; // "" for none
     struct bytes metadata;       // opaque, 0 .. SCHED_BLOB_MAX
     uint64_t stored_max;         // bytes stored for this key, cap (0: none)
@@ -47,10 +54,14 @@ MUST_USE enum err sched_batch_create(struct sched_store *store,
                                      sched_done_fn *fn, void *ctx);
 
 struct sched_batch {
-    const char *id, *key, *model, *input_file;
-    const char *output_file; // "" until completed
+    const char *id, *key, *model, *endpoint, *input_file, *input_id;
+    const char *output_file; // all results, in --files; "" until it is over
+    const char *output_id, *error_id; // files of its lines; "": none
     enum sched_batch_status status;
-    int64_t created_ms, in_progress_ms, finalizing_ms, completed_ms; // 0: not
+    int64_t created_ms, in_progress_ms, finalizing_ms; // 0: not yet
+    int64_t cancelling_ms;
+    int64_t completed_ms; // when it was over, in whichever way
+    int64_t window_ms, expires_ms;
     uint64_t total;                     // lines of the input
     uint64_t ingested;                  // of them read
     uint64_t completed, failed;         // of them final
@@ -120,6 +131,12 @@ MUST_USE enum err sched_batch_lines_done(struct sched_store *store,
                                          const struct sched_job *job,
                                          sched_done_fn *fn, void *ctx);
 
+// The client wants no more of it: cancelling, or as it was if it is finalizing.
+// Errors: ERR_NOT_FOUND (not key's), ERR_EXISTS (it is over, not by this).
+MUST_USE enum err sched_batch_cancel(struct sched_store *store, const char *id,
+                                     const char *key, sched_done_fn *fn,
+                                     void *ctx);
+
 // The whole batch cannot be done (its input file is gone, say): failed, with a
 // callback event. line: 1-based or 0. Lines under way are dropped.
 MUST_USE enum err sched_batch_fail(struct sched_store *store,
@@ -165,13 +182,25 @@ MUST_USE enum err sched_batch_results(struct sched_store *store, const char *id,
                                       uint32_t limit, sched_results_fn *fn,
                                       void *ctx);
 
-// The output file is written and synced: the batch is completed, its callback
-// event is due, its results leave Redis. event: id for that event, drawn by the
-// caller (1 .. SCHED_ID_MAX). Repeats are ERR_OK. ERR_GONE as above.
+// What a batch gave, in --files.
+struct sched_batch_files {
+    const char *results; // all result lines
+    uint64_t results_bytes;
+    struct sched_batch_file {
+        const char *id; // of the record to make; NULL: there is no such file
+        const char *path;
+        uint64_t bytes, lines;
+    } output, error; // the lines that were answered, and the others
+};
+
+// Its files are written and synced: the batch is completed (cancelled,
+// expired), its callback event is due, its results leave Redis. event: id for
+// that event, drawn by the caller (1 .. SCHED_ID_MAX). Repeats are ERR_OK.
+// ERR_GONE as above.
 MUST_USE enum err sched_batch_output(struct sched_store *store,
                                      const struct sched_job *job,
-                                     const char *output_file,
-                                     uint64_t output_bytes, const char *event,
-                                     sched_done_fn *fn, void *ctx);
+                                     const struct sched_batch_files *files,
+                                     const char *event, sched_done_fn *fn,
+                                     void *ctx);
 
 #endif

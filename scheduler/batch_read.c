@@ -50,8 +50,15 @@ enum err sched_batch_read(const redisReply *reply, struct sched_batch *out)
     b.error_code = sched_walk_text(&w);
     b.error_text = sched_walk_text(&w);
     b.error_line = sched_walk_u64(&w);
+    b.endpoint = sched_walk_text(&w);
+    b.window_ms = sched_walk_i64(&w);
+    b.expires_ms = sched_walk_i64(&w);
+    b.cancelling_ms = sched_walk_i64(&w);
+    b.input_id = sched_walk_text(&w);
+    b.output_id = sched_walk_text(&w);
+    b.error_id = sched_walk_text(&w);
     b.waiting = sched_walk_text(&w);
-    if (w.bad || status > SCHED_CANCELLED)
+    if (w.bad || status > SCHED_CANCELLING)
         return ERR_FORMAT;
     b.status = (enum sched_batch_status)status;
     *out = b;

@@ -15,4 +15,9 @@ MUST_USE enum err sched_result_read(struct bytes record, uint32_t *tokens,
                                     char *names, size_t names_len,
                                     struct sched_result *out);
 
+// May the line be sent? And its 13 arguments (batch.lua names them).
+struct sched_args;
+bool sched_line_fits(const struct sched_line *line);
+void sched_line_put(struct sched_args *args, const struct sched_line *line);
+
 #endif

@@ -29,11 +29,14 @@
 --   b:<id>:s     set   its sequences that are not final
 --   b:<id>:res   list  its final lines in order of finality, packed
 --   dying        set   batches whose sequences are to be dropped
+--   expiring     zset  batches -> end of their completion window
+--   asks         zset  requests that a client waits for -> end of their lease
+--   f:<id>       hash  a file; see file.lua. fexp: zset file -> when it goes
 --   j:<kind>     zset  jobs (batch ids) -> due; under lease: its end
 --   j:<kind>:<b> hash  lease, cursor, line, taken
 --   e:<id>       hash  a callback event; events: zset id -> due
 --   k:<id>       hash  an API key; kh: hash of SHA-256 -> id; keys: zset
---   k:<id>:b     zset  its batches -> created
+--   k:<id>:b     zset  its batches -> created; k:<id>:f its files
 --   acct:<a>     hash  an account; board: zset account -> credit
 --   ledger       stream of credit; ledger:at: the last entry that is folded
 --   g            hash  counters of the whole cell
@@ -45,7 +48,7 @@ local function R(...) return redis.call(...) end
 
 -- One table a room; each file fills its own.
 local base, volunteer, sequence, unit, take = {}, {}, {}, {}, {}
-local commit, batch, stats = {}, {}, {}
+local commit, file, batch, ask, stats = {}, {}, {}, {}, {}
 
 -- The context of one call.
 function base.open(keys)

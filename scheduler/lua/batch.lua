@@ -1,6 +1,10 @@
 -- batch.lua - models, batches, jobs. A batch's hash:
---   key, model, input, in_bytes, total, url, secret, meta   as created
+--   key, model, input, total, url, secret, meta, endp (endpoint), win
+--   (completion window, ms), inf (id of the input file's record)   as created
 --   st   status, the number of enum sched_batch_status
+--   t_exp  when it expires; exp "1": it has, and its lines become errors
+--   t_can  when cancelling began
+--   outf, errf  ids of the output and the error file
 --   t_new, t_run, t_fin, t_end   when it got there, 0: not yet
 --   read  lines ingested; closed "1": no more will come
 --   n_ok, n_bad  final lines; n_q, n_r, n_c  the others as they are now
@@ -31,17 +35,31 @@ end
 -- When every line is final, the output is due.
 local function settle(x, id)
   local key = batch.key(x, id)
-  local b = base.load(key, 'st', 'closed', 'total', 'n_ok', 'n_bad')
-  if b.st == '1' and b.closed == '1' and
+  local b = base.load(key, 'st', 'closed', 'total', 'n_ok', 'n_bad', 'ask')
+  if b.st == '1' and not b.ask and b.closed == '1' and
      tonumber(b.n_ok) + tonumber(b.n_bad) >= tonumber(b.total) then
     R('HSET', key, 'st', 2, 't_fin', x.now)
     job_add(x, OUTPUT, id)
   end
 end
 
+-- A batch that was cancelled or has expired has let go of its lines.
+local function wind_up(x, id)
+  local key = batch.key(x, id)
+  local b = base.load(key, 'st', 'exp', 'closed')
+  if (b.st == '7' or b.st == '2' and b.exp == '1') and b.closed == '1' and
+     R('SCARD', key .. ':s') == 0 then
+    job_add(x, OUTPUT, id)
+  end
+end
+
+local function over(st) return tonumber(st) >= 3 and tonumber(st) <= 6 end
+
 -- A final line: its record for C (batch.c reads it).
 function batch.result(x, id, bad, tokens, record)
   local key = batch.key(x, id)
+  local st = R('HGET', key, 'st')
+  if not st or over(st) then return end
   R('RPUSH', key .. ':res', record)
   R('HINCRBY', key, bad and 'n_bad' or 'n_ok', 1)
   R('HINCRBY', key, 'tok', tokens)
@@ -49,6 +67,17 @@ function batch.result(x, id, bad, tokens, record)
   base.count(x, 'tokens', tokens)
   settle(x, id)
 end
+
+-- A line that ends in an error.
+local function result_bad(x, id, number, cid, text)
+  batch.result(x, id, true, 0,
+    struct.pack('<I8I1I1I1I1I4I4I8', number, 1, 0, 0, 0, 0, 0, x.now) ..
+    struct.pack('<I8', 0) .. base.str(cid) .. base.str(text) ..
+    string.rep(base.str(''), 6))
+end
+
+local EXPIRED = '{"code":"batch_expired","message":"This request was not ' ..
+  'done before the completion window expired.","param":null}'
 
 -- model_put: ARGV 1 id (32 bytes) 2 name 3 shards 4 vocabulary 5 context
 --   6 end ids, packed 7 credit of 1000 rows
@@ -63,7 +92,8 @@ end
 
 -- batch_create: ARGV 1 id 2 key 3 model 4 input file 5 its bytes 6 lines
 --   7 url 8 secret 9 metadata 10 cap on the key's stored bytes, 0: none
---   11 policy
+--   11 policy 12 endpoint 13 completion window, ms 14 id of the input file
+-- With bytes the input file's record is made too; with 0 it is there already.
 -- Returns "ok" (also for a repeat) or "full".
 local function create(keys, args)
   local x, p = base.open(keys), base.policy(args[11])
@@ -72,13 +102,19 @@ local function create(keys, args)
   local bytes, cap = tonumber(args[5]), tonumber(args[10])
   local stored = tonumber(R('HGET', owner, 'stored')) or 0
   if cap > 0 and stored + bytes > cap then return 'full' end
-  R('HINCRBY', owner, 'stored', bytes)
-  R('HSET', key, 'key', args[2], 'model', args[3], 'input', args[4], 'in_bytes',
-    bytes, 'total', args[6], 'url', args[7], 'secret', args[8], 'meta', args[9],
+  if bytes > 0 then
+    file.put(x, p, {id = args[14], key = args[2], path = args[4],
+                    name = 'requests.jsonl', purpose = 'batch', bytes = bytes,
+                    lines = args[6]})
+  end
+  R('HSET', key, 'key', args[2], 'model', args[3], 'input', args[4], 'inf',
+    args[14], 'endp', args[12], 'win', args[13], 't_exp', x.now + args[13],
+    'exp', '', 't_can', 0, 'outf', '', 'errf', '', 'total', args[6], 'url', args[7], 'secret', args[8], 'meta', args[9],
     'st', 0, 't_new', x.now, 't_run', 0, 't_fin', 0, 't_end', 0, 'read', 0,
     'closed', '', 'n_ok', 0, 'n_bad', 0, 'n_q', 0, 'n_r', 0, 'n_c', 0, 'tok', 0,
     'out', '', 'out_bytes', 0, 'ev', '', 'ev_at', 0, 'ev_n', 0, 'ev_st', 0,
     'ec', '', 'et', '', 'el', 0)
+  R('ZADD', x.P .. 'expiring', x.now + args[13], args[1])
   R('ZADD', owner .. ':b', x.now, args[1])
   R('PEXPIRE', owner .. ':b', p.keep_ms * 2)
   job_add(x, INGEST, args[1])
@@ -86,21 +122,23 @@ local function create(keys, args)
   return 'ok'
 end
 
+local EVENTS = {
+  [3] = 'batch.completed', [4] = 'batch.failed', [5] = 'batch.cancelled',
+  [6] = 'batch.expired',
+}
+
 -- Its end: nothing of it stays but the record, for a while.
 local function finish(x, id, p, status, event)
   local key = batch.key(x, id)
-  local b = base.load(key, 'key', 'url', 'secret', 'in_bytes')
+  local b = base.load(key, 'url', 'secret')
   R('HSET', key, 'st', status, 't_end', x.now)
   R('DEL', key .. ':res')
   R('PEXPIRE', key, p.keep_ms)
-  if R('EXISTS', x.P .. 'k:' .. b.key) == 1 then
-    R('HINCRBY', x.P .. 'k:' .. b.key, 'stored', -b.in_bytes)
-  end
+  R('ZREM', x.P .. 'expiring', id)
   if b.url ~= '' then
     local e = x.P .. 'e:' .. event
     R('HSET', key, 'ev', event)
-    R('HSET', e, 'b', id, 'type', status == 3 and 'batch.completed' or
-      'batch.failed', 'url', b.url, 'secret', b.secret, 't', x.now, 'n', 0,
+    R('HSET', e, 'b', id, 'type', EVENTS[status], 'url', b.url, 'secret', b.secret, 't', x.now, 'n', 0,
       'lease', '')
     R('PEXPIRE', e, p.keep_ms)
     R('ZADD', x.P .. 'events', x.now, event)
@@ -114,6 +152,25 @@ end
 --   15 stop ids 16 stop strings 17 blob 18 "1": ignore the model's ends
 -- Returns "ok", "gone" or "range" (unknown model, or no room in its context).
 local LINE = 13
+batch.LINE = LINE
+
+-- Queue the request whose arguments begin at i. first: before those of batches.
+function batch.request(x, id, args, i, first)
+  local sid = R('INCR', x.P .. 'sids')
+  local s = {b = id, m = base.hex(args[i + 3])}
+  R('HSET', sequence.key(x, sid), 'b', id, 'l', args[i], 'cid', args[i + 1],
+    'm', s.m, 'p', args[i + 4], 'np', #args[i + 4] / 4, 'mt', args[i + 5],
+    'sm', args[i + 6], 'sg', args[i + 7], 'bi', args[i + 8], 'sp',
+    args[i + 9], 'sx', args[i + 10], 'blob', args[i + 11], 'ie',
+    args[i + 12], 'o', '', 'pr', '', 'ver', 0, 'ep', 0, 'at', 0, 'own', '',
+    'kv', 0, 'u', '', 'lu', '', 'lv', '', 'ps', '', 'sn', cmsgpack.pack({}),
+    'bad', cmsgpack.pack({}), 'av', '', 'avt', 0, 'fin', '', 'tc', 0, 'ct',
+    '', 'cp', '', 'cw', '')
+  if first then R('HSET', sequence.key(x, sid), 'first', '1') end
+  R('SADD', batch.key(x, id) .. ':s', sid)
+  sequence.queue(x, tostring(sid), s)
+end
+
 local function add(keys, args)
   local x = base.open(keys)
   local id, from = args[1], args[3]
@@ -130,27 +187,16 @@ local function add(keys, args)
       if #args[i + 4] / 4 + 1 > contexts[m] then return 'range' end
     end
   end
-  if R('HGET', key, 'st') == '0' then R('HSET', key, 'st', 1, 't_run', x.now) end
+  local st = base.load(key, 'st', 'exp')
+  if st.st == '0' and n > 0 then R('HSET', key, 'st', 1, 't_run', x.now) end
   R('HINCRBY', key, 'read', n)
   for i = 6, #args, LINE do
     if args[i + 2] ~= '' then
-      batch.result(x, id, true, 0,
-        struct.pack('<I8I1I1I1I1I4I4I8', args[i], 1, 0, 0, 0, 0, 0, x.now) ..
-        struct.pack('<I8', 0) .. base.str(args[i + 1]) ..
-        base.str(args[i + 2]) .. string.rep(base.str(''), 6))
+      result_bad(x, id, args[i], args[i + 1], args[i + 2])
+    elseif st.exp == '1' then
+      result_bad(x, id, args[i], args[i + 1], EXPIRED)
     else
-      local sid = R('INCR', x.P .. 'sids')
-      local s = {b = id, m = base.hex(args[i + 3])}
-      R('HSET', sequence.key(x, sid), 'b', id, 'l', args[i], 'cid', args[i + 1],
-        'm', s.m, 'p', args[i + 4], 'np', #args[i + 4] / 4, 'mt', args[i + 5],
-        'sm', args[i + 6], 'sg', args[i + 7], 'bi', args[i + 8], 'sp',
-        args[i + 9], 'sx', args[i + 10], 'blob', args[i + 11], 'ie',
-        args[i + 12], 'o', '', 'pr', '', 'ver', 0, 'ep', 0, 'at', 0, 'own', '',
-        'kv', 0, 'u', '', 'lu', '', 'lv', '', 'ps', '', 'sn', cmsgpack.pack({}),
-        'bad', cmsgpack.pack({}), 'av', '', 'avt', 0, 'fin', '', 'tc', 0, 'ct', '', 'cp',
-        '', 'cw', '')
-      R('SADD', key .. ':s', sid)
-      sequence.queue(x, tostring(sid), s)
+      batch.request(x, id, args, i, false)
     end
   end
   R('HSET', job, 'cursor', args[4])
@@ -166,12 +212,43 @@ local function lines_done(keys, args)
   local key = batch.key(x, args[1])
   if R('HGET', key, 'closed') == '1' then return 'ok' end
   if not job_held(x, INGEST, args[1], args[2]) then return 'gone' end
-  R('HSET', key, 'closed', '1', 'total', R('HGET', key, 'read'), 'st', 1)
+  R('HSET', key, 'closed', '1', 'total', R('HGET', key, 'read'))
+  if R('HGET', key, 'exp') ~= '1' then R('HSET', key, 'st', 1) end
   if R('HGET', key, 't_run') == '0' then R('HSET', key, 't_run', x.now) end
   job_end(x, INGEST, args[1])
   settle(x, args[1])
+  wind_up(x, args[1])
   base.close(x)
   return 'ok'
+end
+
+-- batch_cancel: ARGV 1 batch 2 key. What is final stays; the rest is dropped.
+-- Returns "ok" (also for a repeat), "none", or "exists": it is over.
+local function cancel(keys, args)
+  local x = base.open(keys)
+  local key = batch.key(x, args[1])
+  local b = base.load(key, 'key', 'st')
+  if not b.key or b.key ~= args[2] then return 'none' end
+  if over(b.st) then return b.st == '5' and 'ok' or 'exists' end
+  if b.st == '0' or b.st == '1' then
+    R('HSET', key, 'st', 7, 't_can', x.now, 'closed', '1')
+    R('ZREM', x.P .. 'expiring', args[1])
+    job_end(x, INGEST, args[1])
+    R('SADD', x.P .. 'dying', args[1])
+    x.job = true
+    base.close(x)
+  end
+  return 'ok'
+end
+
+-- The completion window of a batch has passed.
+function batch.expire(x, id)
+  local key = batch.key(x, id)
+  local st = R('HGET', key, 'st')
+  R('ZREM', x.P .. 'expiring', id)
+  if st ~= '0' and st ~= '1' then return end
+  R('HSET', key, 'st', 2, 't_fin', x.now, 'exp', '1')
+  R('SADD', x.P .. 'dying', id)
 end
 
 -- batch_fail: ARGV 1 batch 2 kind of the job 3 lease 4 code 5 text 6 line
@@ -189,30 +266,55 @@ local function fail(keys, args)
   return 'ok'
 end
 
--- batch_output: ARGV 1 batch 2 lease 3 file 4 its bytes 5 event id 6 policy
+-- batch_output: ARGV 1 batch 2 lease 3 file of all results 4 its bytes 5 event
+--   id 6 policy, then twice, for output and error file: id or "", path, bytes,
+--   lines
 local function output(keys, args)
   local x, p = base.open(keys), base.policy(args[6])
   local key = batch.key(x, args[1])
-  if R('HGET', key, 'st') == '3' then return 'ok' end
+  local b = base.load(key, 'st', 'exp', 'key')
+  if b.st == '3' or b.st == '5' or b.st == '6' then return 'ok' end
   if not job_held(x, OUTPUT, args[1], args[2]) then return 'gone' end
-  R('HSET', key, 'out', args[3], 'out_bytes', args[4])
+  R('HSET', key, 'out', args[3], 'out_bytes', args[4], 'outf', args[7], 'errf',
+    args[11])
+  for i = 7, 11, 4 do
+    if args[i] ~= '' then
+      file.put(x, p, {id = args[i], key = b.key, path = args[i + 1],
+                      name = args[1] .. (i == 7 and '_output' or '_error') ..
+                        '.jsonl', purpose = 'batch_output',
+                      bytes = args[i + 2], lines = args[i + 3]})
+    end
+  end
+  if args[3] ~= args[8] and args[3] ~= args[12] then
+    file.put(x, p, {id = 'all-' .. args[1], key = b.key, path = args[3],
+                    name = 'all', purpose = 'batch_results', bytes = args[4],
+                    lines = 0, hidden = true})
+  end
   job_end(x, OUTPUT, args[1])
-  finish(x, args[1], p, 3, args[5])
+  finish(x, args[1], p, b.st == '7' and 5 or b.exp == '1' and 6 or 3, args[5])
   base.close(x)
   return 'ok'
 end
 
--- Drop some sequences of batches that failed. Returns how many.
+-- Drop some sequences of batches that failed, were cancelled or have expired.
+-- Returns how many.
 function batch.bury(x, limit)
   local id = R('SRANDMEMBER', x.P .. 'dying')
   if not id then return 0 end
+  local expired = R('HGET', batch.key(x, id), 'exp') == '1'
   local sids = R('SRANDMEMBER', batch.key(x, id) .. ':s', limit)
   for _, sid in ipairs(sids) do
-    local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'own')
-    if s.b then sequence.forget(x, sid, s) end
+    local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'own', 'l', 'cid')
+    if s.b then
+      sequence.forget(x, sid, s)
+      if expired then result_bad(x, id, s.l, s.cid, EXPIRED) end
+    end
     R('SREM', batch.key(x, id) .. ':s', sid)
   end
-  if #sids < limit then R('SREM', x.P .. 'dying', id) end
+  if #sids < limit then
+    R('SREM', x.P .. 'dying', id)
+    wind_up(x, id)
+  end
   return #sids
 end
 
@@ -243,7 +345,8 @@ end
 local FIELDS = {
   'key', 'model', 'input', 'out', 'st', 't_new', 't_run', 't_fin', 't_end',
   'total', 'read', 'n_ok', 'n_bad', 'n_q', 'n_r', 'n_c', 'tok', 'url', 'secret',
-  'ev', 'ev_at', 'ev_n', 'ev_st', 'meta', 'ec', 'et', 'el',
+  'ev', 'ev_at', 'ev_n', 'ev_st', 'meta', 'ec', 'et', 'el', 'endp', 'win',
+  't_exp', 't_can', 'inf', 'outf', 'errf',
 }
 
 -- Why nothing of it moves: "", "volunteers" or "checks".
@@ -307,7 +410,7 @@ local function results(keys, args)
   local x = base.open(keys)
   local b = base.load(batch.key(x, args[1]), 'key', 'st')
   if not b.key or args[2] ~= '' and b.key ~= args[2] then return 'none' end
-  if tonumber(b.st) >= 3 then return 'gone' end
+  if over(b.st) then return 'gone' end
   local res = batch.key(x, args[1]) .. ':res'
   local at, bytes, out = tonumber(args[3]), 0, {R('LLEN', res)}
   local left = tonumber(args[4])
@@ -331,6 +434,7 @@ register('model_put', model_put)
 register('batch_create', create)
 register('batch_add', add)
 register('batch_lines_done', lines_done)
+register('batch_cancel', cancel)
 register('batch_fail', fail)
 register('batch_output', output)
 register('batch_get', get)

@@ -14,12 +14,16 @@
 --   ps  fingerprint seed, "" until it first goes out
 --   sn  stints: packed list of {volunteer, account, name, backend, from, to},
 --       positions counted in generated tokens
+--   first "1": it goes before the lines of batches
 --   bad packed map of accounts that were wrong about it
 --   av  volunteer that could not do it just now, to be avoided until avt
 --   fin "s" or "l" once it is finished; tc since when it waits for its check
 --   ct, cp, cw   tokens, fingerprints of the checker that differed, and who
 -- It is deleted when it is final.
 local GROUP = {q = 'n_q', r = 'n_r', c = 'n_c', k = 'n_c', d = 'n_c', x = 'n_c'}
+
+-- Requests that someone waits for stand so far ahead of those of batches.
+local FIRST = 2 ^ 50
 
 function sequence.key(x, sid) return x.P .. 's:' .. sid end
 
@@ -49,7 +53,8 @@ end
 function sequence.queue(x, sid, s)
   sequence.move(x, sid, s, 'q')
   R('HSET', sequence.key(x, sid), 'own', '', 'kv', 0, 'u', '')
-  R('ZADD', x.P .. 'q:' .. s.m, sid, sid)
+  local ahead = R('HGET', sequence.key(x, sid), 'first') == '1' and FIRST or 0
+  R('ZADD', x.P .. 'q:' .. s.m, sid - ahead, sid)
   x.wake = true
 end
 

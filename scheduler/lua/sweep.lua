@@ -29,11 +29,13 @@ local function sweep(keys, args)
       R('ZREM', x.P .. 'sticky', sid)
     end
   end
+  for _, id in ipairs(due('asks', x.now)) do ask.forget(x, id) end
+  for _, id in ipairs(due('expiring', x.now)) do batch.expire(x, id) end
   if batch.bury(x, STEP * 10) == STEP * 10 then n = STEP end
   if stats.fold(x, STEP * 10) == STEP * 10 then n = STEP end
   local more = n == STEP and 1 or 0
   local job = #due('j:ingest', x.now) + #due('j:output', x.now) +
-              #due('events', x.now)
+              #due('events', x.now) + #due('fexp', x.now)
   base.close(x)
   return {more, job > 0 and 1 or 0}
 end

@@ -296,14 +296,14 @@ test('a wrong batch is refused with the field that is wrong', async () => {
   const requests = [{ custom_id: 'a', prompt: 'x' }];
   /** @type {[any, string | null][]} */
   const cases = [
-    [{}, 'requests'], [{ requests: [] }, 'requests'], [{ requests: {} }, 'requests'], [{ requests: 'x' }, 'requests'],
+    [{}, 'input_file_id'], [{ requests: [] }, 'requests'], [{ requests: {} }, 'requests'], [{ requests: 'x' }, 'requests'],
     [{ requests, model: 'other' }, 'model'], [{ requests, model: 5 }, 'model'],
     [{ requests, callback_url: 'ftp://example.com' }, 'callback_url'], [{ requests, callback_url: 'nonsense' }, 'callback_url'],
     [{ requests, callback_url: 'http://a@example.com/' }, 'callback_url'],
     [{ requests, callback_url: 'http://example.com/', callback_secret: 'short' }, 'callback_secret'],
     [{ requests, callback_secret: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' }, 'callback_secret'],
     [{ requests, metadata: [] }, 'metadata'], [{ requests, metadata: { a: 1 } }, 'metadata'],
-    [{ requests, endpoint: '/v1/embeddings' }, 'endpoint'], [{ requests, completion_window: '1h' }, 'completion_window'],
+    [{ requests, endpoint: '/v1/embeddings' }, 'endpoint'], [{ requests, completion_window: '30m' }, 'completion_window'],
     [{ requests, colour: 'red' }, 'colour'],
     ['[]', null], ['{"requests":[{"prompt":"x"}', null], ['{"requests":[{"prompt":"x"},]}', null], ['{"requests":[1]} x', null], ['', null],
     ['{"requests":[{"prompt":"x"}],"requests":[]}', null],

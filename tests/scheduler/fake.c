@@ -370,6 +370,7 @@ static void on_took(enum err err, const struct sched_job *job, void *ctx)
 
 void fakes_output(struct world *w, const char *batch)
 {
+    struct sched_batch_files files = {.results = "out", .results_bytes = 99};
     struct took took = {0};
     struct waited done = {0};
 
@@ -380,7 +381,7 @@ void fakes_output(struct world *w, const char *batch)
     CHECK(strcmp(took.job.batch, batch) == 0);
     for (int i = 0; i < 2; i++) // a repeat is fine
         CHECK_EQ(world_wait(w,
-                            sched_batch_output(w->store, &took.job, "out", 99,
+                            sched_batch_output(w->store, &took.job, &files,
                                                "evt_1", on_waited, &done),
                             &done),
                  ERR_OK);

@@ -40,6 +40,7 @@ struct shown {
     enum err err;
     struct sched_batch b;
     char error_code[64], waiting[32], event[64], output[64];
+    char error_file[64];
 };
 
 static void on_batch(enum err err, const struct sched_batch *b, void *ctx)
@@ -55,6 +56,7 @@ static void on_batch(enum err err, const struct sched_batch *b, void *ctx)
     snprintf(s->waiting, sizeof s->waiting, "%s", b->waiting);
     snprintf(s->event, sizeof s->event, "%s", b->callback_event);
     snprintf(s->output, sizeof s->output, "%s", b->output_file);
+    snprintf(s->error_file, sizeof s->error_file, "%s", b->error_id);
 }
 
 static struct shown show(struct world *w, const char *id, const char *key)
@@ -72,6 +74,9 @@ static struct sched_batch_new batch_new(const char *id, uint64_t n)
                                     .key = "key_a",
                                     .model = "toy",
                                     .input_file = "in",
+                                    .endpoint = "/v1/completions",
+                                    .window_ms = 86400000,
+                                    .input_id = id,
                                     .input_bytes = 1000,
                                     .n_lines = n,
                                     .callback_url = "https://example.org/cb",
@@ -272,6 +277,10 @@ static void from_error_lines_to_the_callback(void)
     struct sched_line bad[2] = {
         {.number = 0, .error = {(const uint8_t *)"zero", 4}},
         {.number = 1, .error = {(const uint8_t *)"one", 3}}};
+    struct sched_batch_files files = {
+        .results = "out",
+        .results_bytes = 5,
+        .error = {.id = "file-err", .path = "out", .bytes = 5, .lines = 2}};
     struct took t, again;
     struct page p;
     struct event e;
@@ -299,19 +308,20 @@ static void from_error_lines_to_the_callback(void)
     CHECK_EQ(t.err, ERR_OK);
     world_redis(&w, "ZADD " CELL "j:output 1 batch_1"); // its holder crashed
     again = take(&w, SCHED_JOB_OUTPUT);
-    WAIT_ERR(sched_batch_output(w.store, &t.job, "out", 5, "evt_1", on_waited,
-                                &done),
-             ERR_GONE);
-    WAIT(sched_batch_output(w.store, &again.job, "out", 5, "evt_2", on_waited,
+    WAIT_ERR(
+        sched_batch_output(w.store, &t.job, &files, "evt_1", on_waited, &done),
+        ERR_GONE);
+    WAIT(sched_batch_output(w.store, &again.job, &files, "evt_2", on_waited,
                             &done));
-    WAIT(sched_batch_output(w.store, &again.job, "out", 5, "evt_3", on_waited,
+    WAIT(sched_batch_output(w.store, &again.job, &files, "evt_3", on_waited,
                             &done));
     s = show(&w, "batch_1", "key_a");
     CHECK_EQ(s.b.status, SCHED_COMPLETED);
     CHECK(strcmp(s.output, "out") == 0 && strcmp(s.event, "evt_2") == 0);
     CHECK(s.b.completed_ms >= s.b.finalizing_ms && s.b.finalizing_ms > 0);
     CHECK_EQ(results(&w, "batch_1", "key_a", 0, 1).err, ERR_GONE);
-    CHECK_EQ(world_redis(&w, "HGET " CELL "k:key_a stored"), 0);
+    CHECK_EQ(world_redis(&w, "HGET " CELL "k:key_a stored"), 1005);
+    CHECK(strcmp(s.error_file, "file-err") == 0);
 
     e = take_event(&w);
     CHECK_EQ(e.err, ERR_OK);

@@ -147,8 +147,8 @@ void world_dump(struct world *w)
 static void check_keys(struct world *w)
 {
     static const char *const stay[] = {
-        "m:",     "models", "oa",        "refs", "sids", "acct:", "board",
-        "ledger", "g",      "ledger:at", "k:",   "keys", "kh"};
+        "m:", "models",    "oa", "refs", "sids", "acct:", "board", "ledger",
+        "g",  "ledger:at", "k:", "keys", "kh",   "f:",    "fexp"};
     redisContext *c = client(w);
     redisReply *r = redisCommand(c, "KEYS *");
 
@@ -356,6 +356,9 @@ void world_batch(struct world *w, const char *id, uint32_t n, bool stops)
                                     .key = "key_a",
                                     .model = "toy",
                                     .input_file = "in",
+                                    .window_ms = 86400000,
+                                    .endpoint = "",
+                                    .input_id = "file-in",
                                     .input_bytes = 1000,
                                     .n_lines = n,
                                     .callback_url = "",

@@ -1,0 +1,190 @@
+// test_ask.mjs - one request at a time, through OpenAI's own client: waiting
+// and streamed, with stop strings, several choices, and clients that leave.
+// @ts-check
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import OpenAI from 'openai';
+
+import { Grid, runLocal, sleep, until } from '../grid/grid.mjs';
+
+/** @type {Grid} */
+let grid;
+/** @type {OpenAI} */
+let client;
+const model = 'tales-gpt2';
+const prompt = 'Once upon a time';
+
+before(async () => {
+  grid = await Grid.start();
+  client = new OpenAI({ baseURL: `${grid.url}/v1`, apiKey: grid.key, maxRetries: 0 });
+});
+after(async () => assert.deepEqual(await grid?.stop(), []));
+
+/** @param {any} more */
+const local = (more) => runLocal({ custom_id: '', prompt, ...more });
+const queued = async () => {
+  const { queued, running, checking } = await grid.ask('/v1/stats');
+  return queued + running + checking;
+};
+
+test('a client that leaves takes its request with it', async () => {
+  for (const stream of [false, true]) {
+    const leave = new AbortController();
+    const asked = client.completions.create({ model, prompt, stream, max_tokens: 5 }, { signal: leave.signal });
+    const ended = stream
+      ? asked.then(async (events) => { for await (const _ of /** @type {any} */ (events)); })
+      : asked;
+    const caught = ended.then(() => 'answered', () => 'left');
+    await until(async () => (await queued()) === 1, 'request in the queue', 10_000);
+    leave.abort();
+    await caught;
+    await until(async () => (await queued()) === 0, 'empty queue', 10_000);
+  }
+});
+
+test('a completion is that of synapse run, confirmed, with its exact usage', async () => {
+  grid.volunteer('Ada');
+  grid.volunteer('Grace');
+  const truth = await local({ max_tokens: 12, temperature: 0 });
+  const answer = await client.completions.create({ model, prompt, max_tokens: 12, temperature: 0 });
+  assert.match(answer.id, /^cmpl-/);
+  assert.equal(answer.object, 'text_completion');
+  assert.equal(answer.choices[0].text, truth.text);
+  assert.equal(answer.choices[0].finish_reason, truth.finish_reason);
+  assert.equal(answer.usage?.completion_tokens, truth.tokens.length);
+  assert.equal(answer.usage?.total_tokens, (answer.usage?.prompt_tokens ?? 0) + truth.tokens.length);
+  assert.equal(/** @type {any} */ (answer).synapse.confirmed, true);
+  const sampled = await client.completions.create({ model, prompt, max_tokens: 12, temperature: 0.9, seed: 5 });
+  assert.equal(sampled.choices[0].text, (await local({ max_tokens: 12, temperature: 0.9, seed: 5 })).text);
+});
+
+test('several choices have a seed each', async () => {
+  const answer = await client.completions.create({ model, prompt, max_tokens: 8, temperature: 1, seed: 40, n: 3 });
+  assert.deepEqual(answer.choices.map((choice) => choice.index), [0, 1, 2]);
+  for (const [i, choice] of answer.choices.entries())
+    assert.equal(choice.text, (await local({ max_tokens: 8, temperature: 1, seed: 40 + i })).text);
+  const n = answer.usage?.prompt_tokens ?? 0;
+  assert.ok(n > 0 && n < 12);
+});
+
+test('a stream gives the same text, piece by piece, and says that it is confirmed', async () => {
+  const truth = await local({ max_tokens: 400, temperature: 0.7, seed: 3 });
+  const stream = await client.completions.create({
+    model, prompt, max_tokens: 400, temperature: 0.7, seed: 3, stream: true, stream_options: { include_usage: true },
+  });
+  let text = '', finish = null, confirmed = false, usage = null, pieces = 0;
+  for await (const event of stream) {
+    assert.equal(event.object, 'text_completion');
+    for (const choice of event.choices) {
+      assert.equal(finish, null);
+      text += choice.text;
+      pieces += choice.text ? 1 : 0;
+      finish = choice.finish_reason;
+    }
+    confirmed ||= /** @type {any} */ (event).synapse?.confirmed === true;
+    usage = event.usage;
+  }
+  assert.equal(text, truth.text);
+  assert.equal(finish, truth.finish_reason);
+  assert.ok(confirmed);
+  assert.ok(pieces > 1, `${pieces} pieces`);
+  assert.equal(usage?.completion_tokens, truth.tokens.length);
+});
+
+test('a stream of confirmed text only comes in one piece', async () => {
+  const truth = await local({ max_tokens: 20, temperature: 0 });
+  const body = /** @type {any} */ ({ model, prompt, max_tokens: 20, temperature: 0, stream: true, confirmed_only: true });
+  const pieces = [];
+  for await (const event of /** @type {any} */ (await client.completions.create(body)))
+    for (const choice of event.choices) if (choice.text) pieces.push(choice.text);
+  assert.deepEqual(pieces, [truth.text]);
+});
+
+test('stop strings end the text before them, streamed too', async () => {
+  const truth = await local({ max_tokens: 40, temperature: 0 });
+  const stop = truth.text.slice(20, 25);
+  const before = truth.text.slice(0, truth.text.indexOf(stop));
+  const request = { model, prompt, max_tokens: 40, temperature: 0, stop: [stop, 'never-there'] };
+  const answer = await client.completions.create(request);
+  assert.equal(answer.choices[0].text, before);
+  assert.equal(answer.choices[0].finish_reason, 'stop');
+  let text = '';
+  for await (const event of await client.completions.create({ ...request, stream: true })) {
+    text += event.choices[0]?.text ?? '';
+    assert.ok(before.startsWith(text), `"${text}" is no beginning of "${before}"`);
+  }
+  assert.equal(text, before);
+});
+
+test('a chat is answered, waiting and streamed', async () => {
+  /** @type {any} */
+  const messages = [{ role: 'user', content: prompt }];
+  const truth = await local({ max_tokens: 10, temperature: 0 });
+  const answer = await client.chat.completions.create({ model, messages, max_completion_tokens: 10, temperature: 0 });
+  assert.match(answer.id, /^chatcmpl-/);
+  assert.equal(answer.object, 'chat.completion');
+  assert.deepEqual(answer.choices[0].message, { role: 'assistant', content: truth.text, refusal: null });
+  let text = '', role;
+  for await (const event of await client.chat.completions.create({ model, messages, max_tokens: 10, temperature: 0, stream: true })) {
+    assert.equal(event.object, 'chat.completion.chunk');
+    role ??= event.choices[0]?.delta.role;
+    text += event.choices[0]?.delta.content ?? '';
+  }
+  assert.equal(role, 'assistant');
+  assert.equal(text, truth.text);
+});
+
+test('a request goes before the lines of batches', async () => {
+  const requests = Array.from({ length: 600 }, (_, i) => ({ custom_id: `b-${i}`, prompt: 'The', max_tokens: 40 }));
+  const batch = await grid.submit(requests);
+  await until(async () => (await grid.ask(`/v1/batches/${batch.id}`)).synapse.queued > 300, 'a long queue', 30_000);
+  const start = Date.now();
+  await client.completions.create({ model, prompt, max_tokens: 4 });
+  const took = Date.now() - start;
+  const after = await grid.ask(`/v1/batches/${batch.id}`);
+  assert.equal(after.status, 'in_progress', `the batch was done first, in ${took} ms`);
+  await client.batches.cancel(batch.id);
+});
+
+test('wrong fields are refused by name', async () => {
+  /** @param {any} body @param {number} status @param {string | null} param @param {boolean} [chat] */
+  const refused = async (body, status, param, chat = false) => {
+    const response = await fetch(`${grid.url}/v1/${chat ? 'chat/' : ''}completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${grid.key}` },
+      body: typeof body === 'string' ? body : JSON.stringify({ model, prompt: chat ? undefined : 'x', ...body }),
+    });
+    const { error } = await response.json();
+    assert.deepEqual([response.status, error.param], [status, param], error.message);
+  };
+  /** @type {[any, string][]} */
+  const both = [
+    [{ temperature: 3 }, 'temperature'], [{ top_p: 0 }, 'top_p'], [{ max_tokens: 0 }, 'max_tokens'],
+    [{ n: 17 }, 'n'], [{ n: 'two' }, 'n'], [{ stream: 1 }, 'stream'], [{ stop: [''] }, 'stop'],
+    [{ stream_options: {} }, 'stream_options'], [{ stream: true, stream_options: 3 }, 'stream_options'],
+    [{ stream: true, stream_options: { include_usage: 1 } }, 'stream_options'],
+    [{ confirmed_only: 'yes' }, 'confirmed_only'], [{ logit_bias: { x: 1 } }, 'logit_bias'],
+    [{ presence_penalty: 9 }, 'presence_penalty'], [{ seed: 'x' }, 'seed'], [{ logprobs: 2 }, 'logprobs'], [{ colour: 1 }, 'colour'],
+  ];
+  for (const [change, param] of both) {
+    await refused(change, 400, param);
+    await refused({ messages: [{ role: 'user', content: 'x' }], ...change }, 400, param, true);
+  }
+  for (const [change, param] of /** @type {[any, string][]} */ ([
+    [{ prompt: 5 }, 'prompt'], [{ prompt: '' }, 'prompt'], [{ prompt: 'x '.repeat(3000) }, 'prompt'],
+    [{ best_of: 2 }, 'best_of'], [{ echo: true }, 'echo'], [{ suffix: 'x' }, 'suffix'], [{ messages: [] }, 'messages'],
+  ])) await refused(change, 400, param);
+  for (const [change, param] of /** @type {[any, string][]} */ ([
+    [{}, 'messages'], [{ messages: [{}] }, 'messages'], [{ messages: 'x' }, 'messages'], [{ prompt: 'x', messages: [] }, 'prompt'],
+    [{ messages: [{ role: 'user', content: 'x' }], response_format: { type: 'json_object' } }, 'response_format'],
+  ])) await refused(change, 400, param, true);
+  await refused({ model: 'gpt-none' }, 404, 'model');
+  await refused('{"prompt":', 400, null);
+  await refused('[]', 400, '');
+  const stranger = await fetch(`${grid.url}/v1/completions`, { method: 'POST', body: '{"prompt":"x"}' });
+  assert.equal(stranger.status, 401);
+  await sleep(100);
+  assert.equal(await queued(), 0);
+});
