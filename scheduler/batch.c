@@ -44,6 +44,7 @@ enum err sched_batch_create(struct sched_store *store,
         !sched_text_fits(b->input_file, 1, FILE_MAX) || !b->n_lines ||
         !sched_text_fits(b->callback_url, 0, URL_MAX) ||
         !sched_text_fits(b->callback_secret, 0, FILE_MAX) ||
+        b->redundancy > SCHED_REDUNDANCY_MAX ||
         b->metadata.len > SCHED_BLOB_MAX)
         return ERR_RANGE;
     sched_args_text(&args, b->id);
@@ -57,6 +58,7 @@ enum err sched_batch_create(struct sched_store *store,
     sched_args_put(&args, b->metadata.ptr, b->metadata.len);
     sched_args_u64(&args, b->stored_max);
     sched_args_text(&args, store->policy_text);
+    sched_args_u64(&args, b->redundancy ? b->redundancy : 1);
     return sched_call_done(store, "batch_create", &args, fn, ctx);
 }
 

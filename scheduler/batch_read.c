@@ -50,6 +50,9 @@ enum err sched_batch_read(const redisReply *reply, struct sched_batch *out)
     b.error_code = sched_walk_text(&w);
     b.error_text = sched_walk_text(&w);
     b.error_line = sched_walk_u64(&w);
+    b.redundancy = sched_walk_u32(&w);
+    b.checked_tokens = sched_walk_u64(&w);
+    b.recomputed_tokens = sched_walk_u64(&w);
     b.waiting = sched_walk_text(&w);
     if (w.bad || status > SCHED_CANCELLED)
         return ERR_FORMAT;

@@ -6,7 +6,8 @@
 --   n_ok, n_bad  final lines; n_q, n_r, n_c  the others as they are now
 --   tok  tokens of final lines    out, out_bytes  output file
 --   ev   callback event; ev_at, ev_n, ev_st  delivered, attempts, last status
---   ec, et, el  error of a failed batch
+--   ec, et, el  error of a failed batch   red  redundancy, 1 to 3
+--   n_ct  tokens of final lines that were checked, n_rt  computed by checks
 local INGEST, OUTPUT = 'ingest', 'output'
 
 function batch.key(x, id) return x.P .. 'b:' .. id end
@@ -63,7 +64,7 @@ end
 
 -- batch_create: ARGV 1 id 2 key 3 model 4 input file 5 its bytes 6 lines
 --   7 url 8 secret 9 metadata 10 cap on the key's stored bytes, 0: none
---   11 policy
+--   11 policy 12 redundancy
 -- Returns "ok" (also for a repeat) or "full".
 local function create(keys, args)
   local x, p = base.open(keys), base.policy(args[11])
@@ -78,7 +79,7 @@ local function create(keys, args)
     'st', 0, 't_new', x.now, 't_run', 0, 't_fin', 0, 't_end', 0, 'read', 0,
     'closed', '', 'n_ok', 0, 'n_bad', 0, 'n_q', 0, 'n_r', 0, 'n_c', 0, 'tok', 0,
     'out', '', 'out_bytes', 0, 'ev', '', 'ev_at', 0, 'ev_n', 0, 'ev_st', 0,
-    'ec', '', 'et', '', 'el', 0)
+    'ec', '', 'et', '', 'el', 0, 'red', args[12], 'n_ct', 0, 'n_rt', 0)
   R('ZADD', owner .. ':b', x.now, args[1])
   R('PEXPIRE', owner .. ':b', p.keep_ms * 2)
   job_add(x, INGEST, args[1])
@@ -148,7 +149,7 @@ local function add(keys, args)
         args[i + 12], 'o', '', 'pr', '', 'ver', 0, 'ep', 0, 'at', 0, 'own', '',
         'kv', 0, 'u', '', 'lu', '', 'lv', '', 'ps', '', 'sn', cmsgpack.pack({}),
         'bad', cmsgpack.pack({}), 'av', '', 'avt', 0, 'fin', '', 'tc', 0, 'ct', '', 'cp',
-        '', 'cw', '')
+        '', 'cw', '', 'cov', '', 'rf', '', 'ch', '', 'ck', '')
       R('SADD', key .. ':s', sid)
       sequence.queue(x, tostring(sid), s)
     end
@@ -208,7 +209,7 @@ function batch.bury(x, limit)
   if not id then return 0 end
   local sids = R('SRANDMEMBER', batch.key(x, id) .. ':s', limit)
   for _, sid in ipairs(sids) do
-    local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'own')
+    local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'own', 'sn')
     if s.b then sequence.forget(x, sid, s) end
     R('SREM', batch.key(x, id) .. ':s', sid)
   end
@@ -243,7 +244,8 @@ end
 local FIELDS = {
   'key', 'model', 'input', 'out', 'st', 't_new', 't_run', 't_fin', 't_end',
   'total', 'read', 'n_ok', 'n_bad', 'n_q', 'n_r', 'n_c', 'tok', 'url', 'secret',
-  'ev', 'ev_at', 'ev_n', 'ev_st', 'meta', 'ec', 'et', 'el',
+  'ev', 'ev_at', 'ev_n', 'ev_st', 'meta', 'ec', 'et', 'el', 'red', 'n_ct',
+  'n_rt',
 }
 
 -- Why nothing of it moves: "", "volunteers" or "checks".

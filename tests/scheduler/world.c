@@ -451,7 +451,7 @@ static void on_results(enum err err, const struct sched_result *r, size_t n,
         CHECK(memcmp(r[i].tokens, want, n_want * sizeof *want) == 0);
         CHECK_EQ(r[i].finish, finish);
         CHECK_EQ(r[i].seed, line_seed(line));
-        CHECK(r[i].n_makers >= 1 && r[i].checker.name[0]);
+        CHECK(r[i].n_makers >= 1);
         CHECK(r[i].blob.len == 4 && memcmp(r[i].blob.ptr, "blob", 4) == 0);
     }
     c->next = next;
