@@ -7,8 +7,8 @@
 
 import { createInterface } from 'node:readline';
 
-// @ts-ignore: installed beside this file, not in the root
-import { getLlama } from 'node-llama-cpp';
+// Installed beside this file, not in the root: its types are not looked for.
+const { getLlama } = await import(/** @type {any} */ ('node-llama-cpp'));
 
 const [gguf, nPrompt, nNew, threads = '1'] = process.argv.slice(2);
 const llama = await getLlama({ build: 'never', gpu: false, maxThreads: Number(threads), logLevel: 'error' });

@@ -20,15 +20,24 @@ static const char help[] =
     "  --prompt N      tokens of the prompt (default: 480)\n"
     "  --new N         tokens to decode (default: 64)\n"
     "  --sequences N   sequences decoded together (default: 16)\n"
-    "  --isa NAME      " WHOLE_MODEL_ISAS "\n";
+    "  --isa NAME      " WHOLE_MODEL_ISAS "\n"
+    "  --threads N     compute on so many threads (default: 1)\n";
 
-enum { OPT_PROMPT = 1, OPT_NEW, OPT_SEQUENCES, OPT_ISA, OPT_HELP };
+enum {
+    OPT_PROMPT = 1,
+    OPT_NEW,
+    OPT_SEQUENCES,
+    OPT_ISA,
+    OPT_THREADS,
+    OPT_HELP,
+};
 
 static const struct option longopts[] = {
     {"prompt", required_argument, NULL, OPT_PROMPT},
     {"new", required_argument, NULL, OPT_NEW},
     {"sequences", required_argument, NULL, OPT_SEQUENCES},
     {"isa", required_argument, NULL, OPT_ISA},
+    {"threads", required_argument, NULL, OPT_THREADS},
     {"help", no_argument, NULL, OPT_HELP},
     {0},
 };
@@ -51,6 +60,21 @@ static double now_s(void)
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+// Whether the result has n_seqs sequences of n_tokens each.
+static bool result_is_whole(const uint8_t *result, size_t len, uint32_t n_seqs,
+                            uint32_t n_tokens)
+{
+    struct syn1_frame frame;
+    struct syn1_result_seq seq;
+    uint32_t n = 0;
+
+    if (syn1_parse(result, len, &frame))
+        return false;
+    while (syn1_result_next(&frame.header, &frame.body, &seq))
+        n += seq.status == SYN1_OK && seq.n_tokens == n_tokens;
+    return n == n_seqs;
 }
 
 // Run rows first .. first+n_rows-1 of the n_seqs sequences from id on, then
@@ -97,6 +121,8 @@ static enum err bench_run(struct bench *b, uint64_t id, uint32_t n_seqs,
 
     err = engine_run(b->m.engine, b->frame, out.len, &result, &result_len);
     *seconds = now_s() - start;
+    if (!err && !result_is_whole(result, result_len, n_seqs, max_new))
+        err = ERR_FULL; // some had no room
     return err;
 }
 
@@ -148,29 +174,34 @@ static int bench_print(struct bench *b, uint32_t n_prompt, uint32_t n_new,
     return CLI_OK;
 }
 
-int cli_bench(int argc, char **argv)
+struct bench_options {
+    struct whole_model_options model;
+    uint64_t n_prompt, n_new, n_seqs;
+};
+
+// Read the options. -1: go on; else the exit status.
+static int options_read(int argc, char **argv, struct bench_options *o)
 {
-    struct whole_model_options o = {.isa = ENGINE_ISA_BEST};
-    uint64_t n_prompt = 480, n_new = 64, n_seqs = 16;
-    char why[WHY_LEN_MAX] = "";
-    struct bench b = {0};
-    int opt, status;
+    int opt;
 
     while ((opt = getopt_long(argc, argv, "", longopts, NULL)) != -1) {
         bool good = true;
 
         switch (opt) {
         case OPT_PROMPT:
-            good = cli_u64(optarg, 1, SYN1_POS_MAX, &n_prompt);
+            good = cli_u64(optarg, 1, SYN1_POS_MAX, &o->n_prompt);
             break;
         case OPT_NEW:
-            good = cli_u64(optarg, 1, SYN1_POS_MAX, &n_new);
+            good = cli_u64(optarg, 1, SYN1_POS_MAX, &o->n_new);
             break;
         case OPT_SEQUENCES:
-            good = cli_u64(optarg, 1, SYN1_SEQS_MAX, &n_seqs);
+            good = cli_u64(optarg, 1, SYN1_SEQS_MAX, &o->n_seqs);
             break;
         case OPT_ISA:
-            good = whole_model_isa(optarg, &o.isa);
+            good = whole_model_isa(optarg, &o->model.isa);
+            break;
+        case OPT_THREADS:
+            good = whole_model_threads(optarg, &o->model.n_threads);
             break;
         case OPT_HELP:
             fputs(help, stdout);
@@ -183,26 +214,39 @@ int cli_bench(int argc, char **argv)
     }
     if (argc - optind != 1)
         return cli_usage(argv[0], "MODEL_DIR is needed");
-    o.dir = argv[optind];
-    if (whole_model_open(&o, &b.m, why, sizeof why))
+    o->model.dir = argv[optind];
+    o->model.n_slots = (uint32_t)o->n_seqs;
+    return -1;
+}
+
+int cli_bench(int argc, char **argv)
+{
+    struct bench_options o = {.n_prompt = 480, .n_new = 64, .n_seqs = 16};
+    char why[WHY_LEN_MAX] = "";
+    struct bench b = {0};
+    int status = options_read(argc, argv, &o);
+
+    if (status >= 0)
+        return status;
+    if (whole_model_open(&o.model, &b.m, why, sizeof why))
         return cli_fail(argv[0], "%s", why);
 
     uint32_t n_ctx = b.m.manifest->arch.n_ctx;
 
-    if (n_prompt >= n_ctx || SHORT_PROMPT + 1 + n_new > n_ctx) {
+    if (o.n_prompt >= n_ctx || SHORT_PROMPT + 1 + o.n_new > n_ctx) {
         status = cli_fail(argv[0], "the model's context is %" PRIu32, n_ctx);
         goto done;
     }
-    b.frame_cap = (size_t)n_seqs * (SEQ_LEN_MAX + 4 * SHORT_PROMPT) +
-                  (size_t)4 * n_prompt + SYN1_HEADER_LEN + SYN1_CRC_LEN;
+    b.frame_cap = (size_t)o.n_seqs * (SEQ_LEN_MAX + 4 * SHORT_PROMPT) +
+                  (size_t)4 * o.n_prompt + SYN1_HEADER_LEN + SYN1_CRC_LEN;
     b.frame = malloc(b.frame_cap);
-    b.tokens = malloc((size_t)4 * (n_prompt + SHORT_PROMPT));
+    b.tokens = malloc((size_t)4 * (o.n_prompt + SHORT_PROMPT));
     if (!b.frame || !b.tokens) {
         status = cli_fail(argv[0], "%s", err_text(ERR_NOMEM));
         goto done;
     }
-    status = bench_print(&b, (uint32_t)n_prompt, (uint32_t)n_new,
-                         (uint32_t)n_seqs, argv[0]);
+    status = bench_print(&b, (uint32_t)o.n_prompt, (uint32_t)o.n_new,
+                         (uint32_t)o.n_seqs, argv[0]);
 
 done:
     free(b.tokens);

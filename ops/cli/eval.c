@@ -22,14 +22,16 @@ static const char help[] =
     "and how often our best token is the recorded greedy one, also among the\n"
     "steps whose recorded margin is over 0.1.\n"
     "\n"
-    "  --isa NAME    " WHOLE_MODEL_ISAS " (default: best)\n";
+    "  --isa NAME    " WHOLE_MODEL_ISAS " (default: best)\n"
+    "  --threads N   compute on so many threads (default: 1)\n";
 
 #define MARGIN_CLEAR 0.1
 
-enum { OPT_ISA = 1, OPT_HELP };
+enum { OPT_ISA = 1, OPT_THREADS, OPT_HELP };
 
 static const struct option longopts[] = {
     {"isa", required_argument, NULL, OPT_ISA},
+    {"threads", required_argument, NULL, OPT_THREADS},
     {"help", no_argument, NULL, OPT_HELP},
     {0},
 };
@@ -199,6 +201,11 @@ static int options_read(int argc, char **argv, struct whole_model_options *o,
             if (!whole_model_isa(optarg, &o->isa))
                 return cli_usage(argv[0], "--isa %s: not one of %s", optarg,
                                  WHOLE_MODEL_ISAS);
+            break;
+        case OPT_THREADS:
+            if (!whole_model_threads(optarg, &o->n_threads))
+                return cli_usage(argv[0], "--threads %s: 1 to %d", optarg,
+                                 ENGINE_WORKERS_MAX);
             break;
         case OPT_HELP:
             fputs(help, stdout);

@@ -23,6 +23,7 @@ static const char help[] =
     "  --top-k K          of the K best only; 0: all (default)\n"
     "  --seed S           which of the possible texts (default: 0)\n"
     "  --isa NAME         " WHOLE_MODEL_ISAS " (default: best)\n"
+    "  --threads N        compute on so many threads (default: 1)\n"
     "  --json             print one JSON object: text, tokens (their ids),\n"
     "                     prompt_tokens, completion_tokens, finish_reason\n"
     "  --stats            print tokens per second to stderr\n";
@@ -35,6 +36,7 @@ enum {
     OPT_TOP_K,
     OPT_SEED,
     OPT_ISA,
+    OPT_THREADS,
     OPT_JSON,
     OPT_STATS,
     OPT_HELP,
@@ -48,6 +50,7 @@ static const struct option longopts[] = {
     {"top-k", required_argument, NULL, OPT_TOP_K},
     {"seed", required_argument, NULL, OPT_SEED},
     {"isa", required_argument, NULL, OPT_ISA},
+    {"threads", required_argument, NULL, OPT_THREADS},
     {"json", no_argument, NULL, OPT_JSON},
     {"stats", no_argument, NULL, OPT_STATS},
     {"help", no_argument, NULL, OPT_HELP},
@@ -131,6 +134,11 @@ static int options_read(int argc, char **argv, struct run_options *o)
             if (!whole_model_isa(optarg, &o->model.isa))
                 return cli_usage(argv[0], "--isa %s: not one of %s", optarg,
                                  WHOLE_MODEL_ISAS);
+            break;
+        case OPT_THREADS:
+            if (!whole_model_threads(optarg, &o->model.n_threads))
+                return cli_usage(argv[0], "--threads %s: 1 to %d", optarg,
+                                 ENGINE_WORKERS_MAX);
             break;
         case OPT_JSON:
             o->json = true;

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/sha256.h"
+#include "cli.h"
 
 bool whole_model_isa(const char *name, enum engine_isa *out)
 {
@@ -26,6 +27,16 @@ bool whole_model_isa(const char *name, enum engine_isa *out)
         }
     }
     return false;
+}
+
+bool whole_model_threads(const char *text, uint32_t *out)
+{
+    uint64_t n;
+
+    if (!cli_u64(text, 1, ENGINE_WORKERS_MAX, &n))
+        return false;
+    *out = (uint32_t)n;
+    return true;
 }
 
 static uint64_t clock_us(void *ctx)
@@ -57,7 +68,7 @@ static enum err engine_open(const struct whole_model_options *options,
     uint32_t n_shards = m->manifest->n_shards;
     struct engine_shard *shards = calloc(n_shards, sizeof *shards);
     struct engine_options o = {
-        .n_slots = 1,
+        .n_slots = options->n_slots ? options->n_slots : 1,
         .kernels = engine_kernels_pick(options->isa),
         .now_us = clock_us,
     };
@@ -67,6 +78,12 @@ static enum err engine_open(const struct whole_model_options *options,
     if (!o.kernels) {
         snprintf(why, why_len, "this machine cannot run that isa");
         err = ERR_UNSUPPORTED;
+    }
+    if (options->n_threads > 1 && !err) {
+        err = native_pool_new(options->n_threads, &m->pool);
+        o.parallel = native_pool_run;
+        o.parallel_ctx = m->pool;
+        o.n_workers = options->n_threads;
     }
     memcpy(o.model, model_id(m->model), sizeof o.model);
     for (uint32_t i = 0; i < n_shards && !err; i++)
@@ -103,6 +120,7 @@ enum err whole_model_open(const struct whole_model_options *options,
 void whole_model_release(struct whole_model *m)
 {
     engine_free(m->engine);
+    native_pool_free(m->pool);
     tokenizer_free(m->tokenizer);
     model_free(m->model);
     *m = (struct whole_model){0};

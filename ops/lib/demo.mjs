@@ -4,7 +4,7 @@
 // own that is removed at the end.
 // @ts-check
 
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createWriteStream, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -17,6 +17,7 @@ const BIN = path.join(ROOT, 'build/release/bin');
 const MODEL = path.join(ROOT, 'ops/models/tales-gpt2');
 const MODELS = path.join(ROOT, 'build/models');
 const PORT = 8080;
+const VOLUNTEERS = ['Ada', 'Grace', 'Edsger'];
 const LIMIT_MS = 120_000; // the batch takes seconds; past this something is wrong
 
 const once = process.argv.includes('--once');
@@ -64,7 +65,7 @@ async function ask(url, key, body) {
 /** Show how far a batch is until it has ended.
  * @param {string} url @param {string} key */
 async function watch(url, key) {
-  const shown = { text: '' };
+  const shown = { text: '', why: '' };
   for (const start = Date.now(); Date.now() - start < LIMIT_MS; await sleep(250)) {
     const batch = JSON.parse(await ask(url, key));
     const { total, completed, failed } = batch.request_counts;
@@ -76,12 +77,23 @@ async function watch(url, key) {
       say(text);
     }
     shown.text = text;
+    shown.why = batch.synapse?.waiting_because ?? '';
     if (['completed', 'failed', 'expired', 'cancelled'].includes(batch.status)) {
       if (process.stdout.isTTY) process.stdout.write('\n');
       return batch;
     }
   }
-  throw new Error(`the batch did not end within ${LIMIT_MS / 1000} s`);
+  throw new Error(`the batch did not end within ${LIMIT_MS / 1000} s: ${shown.why || 'it is still computed'}`);
+}
+
+/** Wait until so many browsers have joined.
+ * @param {string} url @param {number} n */
+async function joined(url, n) {
+  for (const start = Date.now(); Date.now() - start < LIMIT_MS; await sleep(100)) {
+    const { online } = JSON.parse(await (await fetch(`${url}/v1/stats`)).text());
+    if (online >= n) return;
+  }
+  throw new Error(`not all of the ${n} browsers joined within ${LIMIT_MS / 1000} s`);
 }
 
 /** The next callback, or an error when none comes.
@@ -112,12 +124,9 @@ async function main() {
   const logFile = path.join(ROOT, 'build/demo.log');
   const log = createWriteStream(logFile);
 
-  const model = path.join(MODELS, path.basename(MODEL));
-  if (!existsSync(path.join(model, 'manifest.json'))) {
-    say('splitting the demo model');
-    mkdirSync(MODELS, { recursive: true });
-    await run(`${BIN}/synapse`, ['split', MODEL, model]);
-  }
+  say('splitting the demo model');
+  mkdirSync(MODELS, { recursive: true });
+  await run(`${BIN}/synapse`, ['split', MODEL, path.join(MODELS, path.basename(MODEL))]);
 
   const port = (await portIsFree(PORT)) ? PORT : 0;
   if (port === 0) say(`port ${PORT} is taken, another one is used`);
@@ -145,8 +154,9 @@ async function main() {
   const receiver = await startReceiver();
   endings.push(() => receiver.close());
   say('opening three headless browsers');
-  const browser = await openVolunteers(server.url, ['Ada', 'Grace', 'Edsger']);
+  const browser = await openVolunteers(server.url, VOLUNTEERS);
   endings.push(() => browser.close());
+  await joined(server.url, VOLUNTEERS.length);
 
   say(`submitting ${prompts.length} prompts`);
   const created = JSON.parse(
@@ -195,8 +205,8 @@ async function main() {
   await printLeaderboard(server.url);
 
   if (!once) {
-    say(`the grid stays up at ${server.url} until Ctrl-C`);
     say(`${good} of ${prompts.length} lines confirmed, callback ${verified ? 'verified' : 'wrong'}`);
+    say(`the grid stays up at ${server.url} until Ctrl-C`);
     return;
   }
   const code = good === prompts.length && verified ? 0 : 1;

@@ -14,10 +14,10 @@ PACKAGES_RUN=(
   libcurl4-openssl-dev libssl-dev libpcre2-dev libutf8proc-dev
   redis-server
   clang-19 lld-19 emscripten
-  chromium fonts-dejavu-core
+  chromium chromium-sandbox fonts-dejavu-core
 )
 PACKAGES_TEST=(
-  clang libclang-rt-14-dev clang-format
+  clang libclang-rt-14-dev clang-format openssl
 )
 
 say() { printf '%s: %s\n' "${0##*/}" "$*"; }

@@ -86,10 +86,11 @@ end
 
 -- ranks: ARGV 1 offset 2 limit. Returns {how many there are, then for each:
 -- account, name, backends, credit, units, tokens, checks, disagreements,
--- online}
+-- online}. What was just credited is folded first.
 local function ranks(keys, args)
   local x = base.open(keys)
   local board = x.P .. 'board'
+  stats.fold(x, 1000)
   local out = {R('ZCARD', board)}
   for _, id in ipairs(R('ZREVRANGE', board, args[1],
                         args[1] + args[2] - 1)) do

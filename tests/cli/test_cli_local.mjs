@@ -51,7 +51,16 @@ test("run prints the same text plainly, as JSON and with the reference kernels",
   assert.equal(plain, json.text + "\n");
   assert.equal(json.tokens.length, 40);
   assert.equal(prints(...args, "--isa", "ref"), plain);
+  assert.equal(prints(...args, "--threads", "3"), plain);
   assert.notEqual(prints(...args, "--seed", "12"), plain);
+});
+
+test("bench times all its sequences, on one thread and on two", () => {
+  for (const threads of ["1", "2"]) {
+    const out = JSON.parse(prints("bench", model, "--prompt", "64", "--new", "4", "--sequences", "16", "--threads", threads));
+    for (const name of ["prompt", "decode", "decode_many"]) assert.ok(out[name] > 0, name);
+  }
+  assert.equal(synapse("bench", model, "--threads", "0").status, 2);
 });
 
 test("run stops where the context ends", () => {

@@ -128,6 +128,19 @@ test("two browsers compute and check each other's lines", async () => {
   await online(0);
 });
 
+test('finished sequences make room for new ones', async () => {
+  const page = await openPage('?autostart=1&intensity=100&name=vera');
+  await reached(page, /waiting/);
+  const lines = 192; // the engine keeps 64 at a time
+  const { id } = await grid.submit(Array.from({ length: lines }, (_, i) => ({
+    custom_id: `line-${i}`, prompt: 'Once', max_tokens: 2, temperature: 0,
+  })));
+  await grid.finished(id);
+  assert.equal((await grid.results(id)).length, lines);
+  await page.context().close();
+  await online(0);
+});
+
 test('nothing is downloaded before the button is pressed, which says how much', async () => {
   const page = await openPage('');
   /** @type {string[]} */

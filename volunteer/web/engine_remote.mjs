@@ -17,7 +17,6 @@ import { dispatch } from './messages.mjs';
  *
  * @typedef {object} Ran
  * @property {Uint8Array<ArrayBuffer>} result  a SYN1 result frame
- * @property {number} slots
  *
  * @typedef {{resolve: (value: any) => void, reject: (error: Error) => void}} Waiter
  */

@@ -39,7 +39,7 @@ async function load(m) {
 /** @param {Run} m */
 async function run(m) {
   const result = opened().run(m.frame);
-  return { result, slots: opened().freeSlots() };
+  return { result };
 }
 
 /** @param {(m: any) => Promise<any>} work */

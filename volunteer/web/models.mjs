@@ -41,7 +41,7 @@ export class Models {
     this.loaded = null;
     /** @type {RemoteEngine|null} */
     this.engine = null;
-    this.free = 0;
+    this.capacity = 0; // sequences that the engine keeps at a time
   }
 
   /**
@@ -67,8 +67,9 @@ export class Models {
     return [{ model: this.loaded.id.slice(0, ID16), first: 0, end: this.loaded.shards.length }];
   }
 
+  /** Sequences that the engine keeps at a time; idle ones make way by themselves. */
   slots() {
-    return this.free;
+    return this.capacity;
   }
 
   /** @param {string} model16 */
@@ -99,9 +100,7 @@ export class Models {
     if (this.loaded?.id !== model.id) await this.load(model, signal);
     if (!this.engine) throw new Error('no engine');
     try {
-      const ran = await this.engine.run(frame);
-      this.free = ran.slots;
-      return ran;
+      return await this.engine.run(frame);
     } catch (error) {
       // Whatever went wrong in there, a fresh engine does not carry it along.
       this.drop('the engine is started anew');
@@ -125,7 +124,7 @@ export class Models {
         const { slots } = await engine.load(model.id, shards, this.parts.tuning.maxBytes);
         this.engine = engine;
         this.loaded = model;
-        this.free = slots;
+        this.capacity = slots;
         return;
       } catch (error) {
         engine.end('it could not load the model');
@@ -196,7 +195,7 @@ export class Models {
     this.engine?.end(why);
     this.engine = null;
     this.loaded = null;
-    this.free = 0;
+    this.capacity = 0; // sequences that the engine keeps at a time
   }
 }
 

@@ -11,6 +11,8 @@ const MEMORY = 64e6;
 const NUMBER = [64, 72]; // the header's compute time, which is not compared
 
 /**
+ * @typedef {WasmEngine|import("./webgpu_engine.mjs").WebGpuEngine} Prover
+ *
  * @typedef {object} Probe
  * @property {Uint8Array<ArrayBuffer>} shard
  * @property {Uint8Array<ArrayBuffer>} unit
@@ -35,7 +37,7 @@ export function parseProbe(bytes) {
 
 /**
  * Let an engine prove itself. It is used up by that. Throws if it fails.
- * @param {WasmEngine} engine
+ * @param {Prover} engine
  * @param {Probe} probe
  * @returns {Promise<number>} the milliseconds that the unit took
  */
@@ -45,7 +47,7 @@ export async function prove(engine, probe) {
   const shard = { name: 'probe', blob: new Blob([probe.shard]), sha256: hash.hex() };
   await engine.load(unitInfo(probe.unit).model, [shard], MEMORY, () => {});
   const start = performance.now();
-  const result = engine.run(probe.unit);
+  const result = await engine.run(probe.unit);
   const ms = performance.now() - start;
   result.fill(0, ...NUMBER);
   const end = probe.result.length - CRC_LEN;

@@ -25,8 +25,8 @@ const EWMA = 0.3; // weight of the newest measurement
  * @property {() => CachedSpan[]} cached
  * @property {(model16: string, signal: AbortSignal) => Promise<void>} fetch
  * @property {(model16: string, frame: Uint8Array, signal: AbortSignal) =>
- *   Promise<{result: Uint8Array<ArrayBuffer>, slots: number}>} run
- * @property {() => number} slots
+ *   Promise<{result: Uint8Array<ArrayBuffer>}>} run
+ * @property {() => number} slots  sequences it keeps at a time
  *
  * @typedef {object} Hooks
  * @property {(state: State) => void} onState
@@ -153,10 +153,10 @@ export class WorkLoop {
     return Math.min(100, Math.max(1, this.tuning.intensity)) / 100;
   }
 
-  /** Sequences there is room for: units that wait in hand will take theirs. */
+  /** Sequences there is room for beyond those of the units in hand. */
   slots() {
-    const waiting = this.hand.slice(1).reduce((n, u) => n + u.info.sequences, 0);
-    return Math.max(0, this.shelf.slots() - waiting);
+    const inHand = this.hand.reduce((n, u) => n + u.info.sequences, 0);
+    return Math.max(0, this.shelf.slots() - inHand);
   }
 
   /** @param {Uint8Array} frame */

@@ -1,0 +1,45 @@
+// activation.wgsl - what the up matrix gave, through the activation function
+// (GATE 1: times the up half), to int8 in groups of 64.
+// lib: fixed wide quantise act
+//
+//   u       (T, LD) i32: N values in Q16; where GATE is 1 then N more, which
+//           the first N are multiplied with
+//   table   (4097) the activation function (format.h, "act")
+//   q       (T, G * 16) words of four int8; zeros past N
+//   groups  (T, G) corr << 5 | e
+//   dispatch (ceil(G / 16), T)
+//
+// Reference: engine_act_ref and engine_gate_ref in volunteer/engine/activation.c,
+// then engine_quantise_ref.
+
+override N: u32;
+override G: u32;
+override LD: u32;
+override GATE: u32;
+
+@group(0) @binding(0) var<storage, read> u: array<i32>;
+@group(0) @binding(1) var<storage, read> table: array<i32>;
+@group(0) @binding(2) var<storage, read_write> q: array<u32>;
+@group(0) @binding(3) var<storage, read_write> groups: array<u32>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lid: u32) {
+  let t = group.y;
+  let i = group.x * 1024u + 4u * lid;
+  var y = vec4i(0);
+  for (var k = 0u; k < 4u; k++) {
+    if (i + k < N) {
+      y[k] = act(u[t * LD + i + k]);
+      if (GATE == 1u) {
+        y[k] = mul_shift(y[k], u[t * LD + N + i + k], 16u);
+      }
+    }
+  }
+  let quad = quantise_quad(y, lid);
+  if (i < G * 64u) {
+    q[t * G * 16u + i / 4u] = quad.word;
+    if (i % 64u == 0u) {
+      groups[t * G + i / 64u] = quad.group;
+    }
+  }
+}
