@@ -187,7 +187,8 @@ static void fixed_read(struct api_fields *f)
 {
     static const char *const known[] = {
         "model",    "requests", "callback_url",      "callback_secret",
-        "metadata", "endpoint", "completion_window", NULL};
+        "metadata", "endpoint", "completion_window", "redundancy",
+        NULL};
     const char *text;
 
     api_fields_only(f, known);
@@ -306,6 +307,8 @@ void api_batch_create(struct api_request *req)
     model = model_read(&f, &req->server->models);
     callback_read(&f, &req->server->options, up, &batch);
     metadata = metadata_read(&f);
+    batch.redundancy = (uint32_t)api_fields_int(&f, "redundancy", false, 1,
+                                                SCHED_REDUNDANCY_MAX, 1);
     if (f.wrong || !model) {
         api_reply_error(req, 400, f.param,
                         strcmp(f.param, "model") ? "invalid_field"

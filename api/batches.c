@@ -50,6 +50,12 @@ static json_t *waiting_json(const char *why)
     return text_or_null(why);
 }
 
+// What checks computed, beside the tokens that are confirmed.
+static double check_overhead(const struct sched_batch *b)
+{
+    return b->tokens ? (double)b->recomputed_tokens / (double)b->tokens : 0;
+}
+
 json_t *api_batch_json(const struct sched_batch *b)
 {
     static const char *const status[] = {"validating", "in_progress",
@@ -62,7 +68,7 @@ json_t *api_batch_json(const struct sched_batch *b)
             json_loadb((const char *)b->metadata.ptr, b->metadata.len, 0, NULL);
     return json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I}, "
-        "s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:o}}",
+        "s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o}}",
         "id", b->id, "object", "batch", "endpoint", "/v1/completions", "model",
         b->model, "status", status[b->status], "created_at",
         seconds(b->created_ms), "in_progress_at", seconds(b->in_progress_ms),
@@ -74,7 +80,9 @@ json_t *api_batch_json(const struct sched_batch *b)
         metadata ? metadata : json_null(), "errors", errors_json(b), "synapse",
         "queued", (json_int_t)b->queued, "running", (json_int_t)b->running,
         "checking", (json_int_t)b->checking, "confirmed",
-        (json_int_t)b->completed, "tokens", (json_int_t)b->tokens,
+        (json_int_t)b->completed, "tokens", (json_int_t)b->tokens, "redundancy",
+        (json_int_t)b->redundancy, "checked_tokens",
+        (json_int_t)b->checked_tokens, "check_overhead", check_overhead(b),
         "waiting_because", waiting_json(b->waiting));
 }
 

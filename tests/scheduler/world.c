@@ -359,7 +359,8 @@ void world_batch(struct world *w, const char *id, uint32_t n, bool stops)
                                     .input_bytes = 1000,
                                     .n_lines = n,
                                     .callback_url = "",
-                                    .callback_secret = ""};
+                                    .callback_secret = "",
+                                    .redundancy = w->redundancy};
     struct waited done = {0};
     struct took took = {0};
 
