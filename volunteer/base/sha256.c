@@ -164,14 +164,15 @@ void sha256_update(struct sha256 *s, const void *buf, size_t len)
     const uint8_t *p = buf;
     size_t used = (size_t)(s->len % SHA256_BLOCK_LEN);
 
+    if (len == 0)
+        return; // buf may be NULL then
     s->len += len;
     if (used) {
         size_t n = SHA256_BLOCK_LEN - used;
 
         if (n > len)
             n = len;
-        if (n)
-            memcpy(s->buf + used, p, n);
+        memcpy(s->buf + used, p, n);
         if (used + n < SHA256_BLOCK_LEN)
             return;
         blocks(s->h, s->buf, 1);
