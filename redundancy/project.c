@@ -8,8 +8,13 @@ enum {
     LIMIT = INT16_MAX,
 };
 
+static int signed_byte(uint8_t b)
+{
+    return b < 128 ? b : b - 256;
+}
+
 // q * 2^(e - e0) in units of 2^-FRACTION, rounded half up.
-static int64_t value_of(int8_t q, int e)
+static int64_t value_of(int q, int e)
 {
     int shift = e + FRACTION;
 
@@ -41,8 +46,8 @@ void redun_project(uint8_t out[REDUN_PRINT_LEN], uint64_t seed, int e0,
     uint8_t signs[BATCH];
 
     for (size_t i = 0; i < dim; i++) {
-        int e = (int8_t)row[dim + i / REDUN_GROUP];
-        int64_t v = value_of((int8_t)row[i], clamp_shift(e - e0));
+        int e = signed_byte(row[dim + i / REDUN_GROUP]);
+        int64_t v = value_of(signed_byte(row[i]), clamp_shift(e - e0));
 
         if (i % BATCH == 0) {
             uint8_t column[4] = {(uint8_t)i, (uint8_t)(i >> 8),
@@ -54,7 +59,7 @@ void redun_project(uint8_t out[REDUN_PRINT_LEN], uint64_t seed, int e0,
         for (int p = 0; p < REDUN_PROJECTIONS; p++)
             sums[p] += signs[i % BATCH] >> p & 1 ? v : -v;
     }
-    for (int p = 0; p < REDUN_PROJECTIONS; p++) {
+    for (size_t p = 0; p < REDUN_PROJECTIONS; p++) {
         uint32_t v = (uint32_t)rounded(sums[p]);
 
         out[2 * p] = (uint8_t)v;
@@ -62,7 +67,7 @@ void redun_project(uint8_t out[REDUN_PRINT_LEN], uint64_t seed, int e0,
     }
 }
 
-static int32_t projection(const uint8_t *print, int p)
+static int32_t projection(const uint8_t *print, size_t p)
 {
     return (int16_t)((uint16_t)print[2 * p] | (uint16_t)print[2 * p + 1] << 8);
 }
@@ -71,8 +76,11 @@ uint64_t redun_distance(const uint8_t *a, const uint8_t *b, size_t n)
 {
     uint64_t sum = 0;
 
+    if (!n)
+        return 0;
+
     for (size_t i = 0; i < n; i++) {
-        for (int p = 0; p < REDUN_PROJECTIONS; p++) {
+        for (size_t p = 0; p < REDUN_PROJECTIONS; p++) {
             int64_t d = projection(a + i * REDUN_PRINT_LEN, p) -
                         projection(b + i * REDUN_PRINT_LEN, p);
 

@@ -28,8 +28,8 @@ enum {
 void redun_project(uint8_t out[REDUN_PRINT_LEN], uint64_t seed, int e0,
                    const uint8_t *row, size_t dim);
 
-// The mean squared difference of n pairs of such fingerprints (n >= 1),
-// times 256, rounded down.
+// The mean squared difference of n pairs of such fingerprints,
+// times 256, rounded down; 0 if n is 0.
 uint64_t redun_distance(const uint8_t *a, const uint8_t *b, size_t n);
 
 // The limit of redun_distance for rows of dim values, n of them in the stint.

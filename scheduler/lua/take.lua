@@ -82,25 +82,29 @@ local function share(x, c, key)
 end
 
 -- Lines of other accounts that wait for a check. A newcomer looks first for
--- lines of accounts that are trusted: two newcomers are paired last.
+-- lines of accounts that are trusted: two newcomers are paired last, and never
+-- for a batch that asks for more than spot checks, if there is a referee.
 local function add_checks(x, c)
   local queue = x.P .. 'c:' .. c.m
-  local later = {}
+  local later, refs = {}, R('SCARD', x.P .. 'refs') > 0
   c.fresh, c.share = 0, share(x, c, queue)
   for _, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
     if not room(c) then return end
     local s = base.load(sequence.key(x, sid), 'sn', 'bad', 'av', 'avt', 'ck',
-                        'rf')
+                        'rf', 'b')
     if not s.sn then
       R('ZREM', queue, sid)
     else
       local set, trusted = involved(s), c.trusted
       if not set[c.v.a] and not sequence.avoids(x, s, c.vid) and
-         (s.rf ~= '1' or R('SCARD', x.P .. 'refs') == 0) then
+         (s.rf ~= '1' or not refs) then
         for a in pairs(set) do
           trusted = trusted or trust.trusted(x, c.p, a)
         end
-        if not trusted then
+        if not trusted and refs and
+           R('HGET', batch.key(x, s.b), 'red') ~= '1' then
+          c.refused = true
+        elseif not trusted then
           table.insert(later, sid)
         elseif add(x, c, sid, 'c') then
           c.fresh = c.fresh + 1

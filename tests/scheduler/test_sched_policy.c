@@ -192,6 +192,34 @@ static void a_batch_may_ask_for_three(void)
     stop_all(&w, f, 3);
 }
 
+static void soon(struct sched_policy *p)
+{
+    p->referee_after_ms = 100;
+}
+
+// Two newcomers of six give the same wrong answers, and agree in checks.
+static void colluders_cannot_vouch_for_each_other(void)
+{
+    enum { LINES = 48 };
+    struct world w;
+    struct fake f[7];
+
+    world_init(&w, soon);
+    w.redundancy = 2;
+    world_batch(&w, "batch_1", LINES, false);
+    start(f, &w, 6, true);
+    f[0].mode = f[1].mode = FAKE_WRONG_TOKEN;
+    go(f, 7);
+    fakes_until_final(&w, "batch_1", 9000);
+    world_check(&w, "batch_1", LINES, false, true);
+    CHECK_EQ(world_redis(&w, "HGET " CELL "b:batch_1 n_ct"),
+             world_redis(&w, "HGET " CELL "b:batch_1 tok"));
+    for (int i = 3; i <= 6; i++)
+        CHECK_EQ(account(&w, i, "st"), 0);
+    fakes_output(&w, "batch_1");
+    stop_all(&w, f, 7);
+}
+
 // Who leaves has one of its pending lines checked; then they are final, though
 // the batch goes on.
 static void who_leaves_is_settled(void)
@@ -232,6 +260,7 @@ int main(void)
     a_sleeper_gets_nothing_through();
     strikes_are_forgotten();
     a_batch_may_ask_for_three();
+    colluders_cannot_vouch_for_each_other();
     who_leaves_is_settled();
     return 0;
 }
