@@ -89,8 +89,9 @@ static void credit_follows_rows_and_parameters(void)
 
 static void trust_takes_ten_valid_checks(void)
 {
-    CHECK(!redun_trusted(0) && !redun_trusted(9));
-    CHECK(redun_trusted(10) && redun_trusted(UINT32_MAX));
+    CHECK(!redun_trusted(0, 0) && !redun_trusted(9, 0));
+    CHECK(redun_trusted(10, 0) && redun_trusted(UINT32_MAX, 3));
+    CHECK(!redun_trusted(99, 1) && redun_trusted(100, 1));
 }
 
 int main(void)

@@ -1,0 +1,325 @@
+#include "bench/trust_sim.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "redundancy/stints.h"
+#include "redundancy/trust.h"
+
+enum {
+    STINT_MS = 20000,   // of one host
+    CHECK_AFTER = 100,  // stints of the grid between a draw and its check
+    CHECKER_TRIES = 16, // hosts asked before the referee
+    SPEEDS = 8,         // the fastest host is so many times the slowest
+};
+
+enum kind { HONEST, FLAKY, COLLUDER };
+enum answer { RIGHT, LIE, NOISE }; // lies are all equal, noise never is
+
+struct host {
+    enum kind kind;
+    uint32_t speed; // 1 .. SPEEDS
+    struct redun_trust trust;
+    struct redun_stints stints;
+};
+
+struct check {
+    uint32_t host;
+    uint64_t stint;
+    uint64_t due;
+    bool referee; // nobody else is asked
+    bool chance;  // drawn by chance, from a trusted host
+};
+
+struct grid {
+    const struct trust_sim *sim;
+    struct trust_sim_result result;
+    uint64_t random; // state
+    uint64_t tick;   // stints computed
+    struct redun_season season;
+    struct host *hosts;
+    uint8_t *answers; // by stint
+    uint32_t *wheel;  // hosts, each as often as it is fast
+    size_t n_wheel;
+    uint32_t again; // stints to be computed once more
+    struct check *queue;
+    size_t n_queue, cap_queue;
+};
+
+// SplitMix64 (Steele, Lea and Flood 2014).
+static uint32_t draw32(struct grid *g)
+{
+    uint64_t z = g->random += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (uint32_t)((z ^ z >> 31) >> 32);
+}
+
+static uint32_t below(struct grid *g, uint32_t n)
+{
+    return (uint32_t)((uint64_t)draw32(g) * n >> 32);
+}
+
+static int64_t now_ms(const struct grid *g)
+{
+    return (int64_t)(g->tick * STINT_MS / g->sim->n_hosts);
+}
+
+static uint32_t strikes(const struct grid *g, const struct host *h)
+{
+    return redun_trust_strikes(&h->trust, now_ms(g));
+}
+
+static bool trusted(const struct grid *g, const struct host *h)
+{
+    return redun_trusted(h->trust.run, strikes(g, h));
+}
+
+static enum answer work(struct grid *g, const struct host *h)
+{
+    if (h->kind == FLAKY && below(g, 1000) < g->sim->flaky_wrong)
+        return NOISE;
+    if (h->kind == COLLUDER && trusted(g, h) &&
+        h->stints.n_ended >= g->sim->sleep && below(g, 1000) < g->sim->lie)
+        return LIE;
+    return RIGHT;
+}
+
+// Its own answer to a stint that others answered so.
+static enum answer check(struct grid *g, const struct host *h,
+                         enum answer theirs)
+{
+    if (h->kind == FLAKY && below(g, 1000) < g->sim->flaky_wrong)
+        return NOISE;
+    return h->kind == COLLUDER && theirs == LIE ? LIE : RIGHT;
+}
+
+static void deliver(struct grid *g, uint64_t stint)
+{
+    g->result.delivered++;
+    g->result.wrong += g->answers[stint] != RIGHT;
+}
+
+static void deliver_valid(struct grid *g, struct host *h)
+{
+    uint64_t stint;
+
+    while (redun_stints_valid(&h->stints, &stint) == ERR_OK)
+        deliver(g, stint);
+}
+
+static enum err queue_check(struct grid *g, uint32_t host, uint64_t stint,
+                            bool referee, bool chance)
+{
+    if (g->n_queue == g->cap_queue) {
+        size_t cap = g->cap_queue ? g->cap_queue * 2 : 1024;
+        struct check *queue = realloc(g->queue, cap * sizeof *queue);
+
+        if (!queue)
+            return ERR_NOMEM;
+        g->queue = queue;
+        g->cap_queue = cap;
+    }
+    g->queue[g->n_queue++] =
+        (struct check){host, stint, g->tick + CHECK_AFTER, referee, chance};
+    return ERR_OK;
+}
+
+// A host who may check that one, or NULL.
+static struct host *checker(struct grid *g, uint32_t primary)
+{
+    for (int i = 0; i < CHECKER_TRIES; i++) {
+        uint32_t at = g->wheel[below(g, (uint32_t)g->n_wheel)];
+        struct host *h = &g->hosts[at];
+
+        if (at != primary && !h->trust.banned &&
+            redun_may_check(trusted(g, &g->hosts[primary]), trusted(g, h)))
+            return h;
+    }
+    return NULL;
+}
+
+// A dispute was lost, about this stint of its own or as a checker: a strike,
+// and what it has pending is checked by the referee.
+static enum err lost(struct grid *g, struct host *h, uint64_t stint)
+{
+    uint64_t ids[REDUN_WINDOW];
+    bool was = h->trust.banned;
+    enum err err = ERR_OK;
+    size_t n;
+
+    redun_trust_lost(&h->trust, now_ms(g));
+    g->result.banned += h->trust.banned && !was;
+    g->result.banned_honest += h->trust.banned && !was && h->kind == HONEST;
+    do { // all of it, if the host is banned
+        n = redun_stints_lost(&h->stints, stint, ids);
+        for (size_t i = 0; !err && i < n; i++)
+            err = queue_check(g, (uint32_t)(h - g->hosts), ids[i], true, false);
+    } while (!err && n == REDUN_WINDOW && h->trust.banned);
+    return err;
+}
+
+static enum err agreed(struct grid *g, const struct check *c)
+{
+    struct host *primary = &g->hosts[c->host];
+    enum err err = redun_stints_agreed(&primary->stints, c->stint);
+
+    redun_trust_agreed(&primary->trust);
+    if (c->chance)
+        redun_season_add(&g->season, false);
+    deliver(g, c->stint);
+    deliver_valid(g, primary);
+    return err;
+}
+
+static enum err run_check(struct grid *g, const struct check *c)
+{
+    enum answer theirs = (enum answer)g->answers[c->stint];
+    struct host *other = c->referee ? NULL : checker(g, c->host);
+    enum err err = ERR_OK;
+
+    if (other) {
+        enum answer own = check(g, other, theirs);
+
+        g->result.checks++;
+        if (own == theirs && own != NOISE) {
+            redun_trust_agreed(&other->trust);
+            return agreed(g, c);
+        }
+        g->result.referee++;
+        if (own != RIGHT)
+            err = lost(g, other, REDUN_STINT_NONE);
+        else
+            redun_trust_agreed(&other->trust);
+    } else {
+        g->result.referee++;
+    }
+    if (err)
+        return err;
+    if (theirs == RIGHT)
+        return agreed(g, c);
+    g->again++;
+    if (c->chance)
+        redun_season_add(&g->season, true);
+    return lost(g, &g->hosts[c->host], c->stint);
+}
+
+static enum err run_due(struct grid *g, bool all)
+{
+    enum err err = ERR_OK;
+
+    while (!err && g->n_queue > 0 && (all || g->queue[0].due <= g->tick)) {
+        struct check c = g->queue[0];
+
+        memmove(g->queue, g->queue + 1, --g->n_queue * sizeof *g->queue);
+        err = run_check(g, &c);
+    }
+    return err;
+}
+
+static enum err one_stint(struct grid *g, uint64_t stint)
+{
+    uint32_t at;
+    struct host *h;
+    enum err err;
+    bool drawn;
+
+    do {
+        at = g->wheel[below(g, (uint32_t)g->n_wheel)];
+        h = &g->hosts[at];
+    } while (h->trust.banned);
+    g->answers[stint] = (uint8_t)work(g, h);
+    g->tick++;
+    g->result.computed++;
+    drawn = redun_draw(h->trust.run, strikes(g, h),
+                       redun_draw_least(&g->season), draw32(g));
+    err = redun_stints_add(&h->stints, stint, drawn);
+    if (!err && drawn)
+        err = queue_check(g, at, stint, false, trusted(g, h));
+    deliver_valid(g, h);
+    return err ? err : run_due(g, false);
+}
+
+// The batch has ended: one more check for each host that has something pending.
+static enum err settle(struct grid *g)
+{
+    enum err err = run_due(g, true);
+    uint64_t stint;
+
+    for (uint32_t i = 0; !err && i < g->sim->n_hosts; i++)
+        if (redun_stints_settle(&g->hosts[i].stints, draw32(g), &stint) ==
+            ERR_OK)
+            err = queue_check(g, i, stint, false, true);
+    return err ? err : run_due(g, true);
+}
+
+static void people(struct grid *g)
+{
+    const struct trust_sim *sim = g->sim;
+    uint32_t colluders = sim->n_hosts * sim->colluders / 1000;
+    uint32_t flaky = sim->n_hosts * sim->flaky / 1000;
+
+    for (uint32_t i = 0; i < sim->n_hosts; i++) {
+        struct host *h = &g->hosts[i];
+
+        h->kind = i < colluders           ? COLLUDER
+                  : i < colluders + flaky ? FLAKY
+                                          : HONEST;
+        h->speed = 1 + below(g, SPEEDS);
+        for (uint32_t k = 0; k < h->speed; k++)
+            g->wheel[g->n_wheel++] = i;
+    }
+}
+
+enum err trust_sim_run(const struct trust_sim *sim,
+                       struct trust_sim_result *out)
+{
+    struct grid g = {.sim = sim, .random = sim->seed};
+    uint64_t most = (uint64_t)sim->n_stints * 4; // with those computed again
+    uint64_t stint = 0;
+    enum err err = ERR_OK;
+
+    g.hosts = calloc(sim->n_hosts, sizeof *g.hosts);
+    g.answers = calloc(most, 1);
+    g.wheel = calloc((size_t)sim->n_hosts * SPEEDS, sizeof *g.wheel);
+    if (!g.hosts || !g.answers || !g.wheel) {
+        err = ERR_NOMEM;
+        goto done;
+    }
+    people(&g);
+    for (uint32_t batch = 0; !err && batch < sim->n_batches; batch++) {
+        uint64_t left = sim->n_stints / sim->n_batches;
+
+        do {
+            for (; !err && left > 0 && stint < most; left--)
+                err = one_stint(&g, stint++);
+            if (!err)
+                err = settle(&g);
+            left = g.again;
+            g.again = 0;
+        } while (!err && left > 0);
+    }
+    if (!err)
+        *out = g.result;
+
+done:
+    free(g.queue);
+    free(g.wheel);
+    free(g.answers);
+    free(g.hosts);
+    return err;
+}
+
+double trust_sim_extra(const struct trust_sim_result *r)
+{
+    return (double)(r->computed + r->checks + r->referee) /
+               (double)r->delivered -
+           1;
+}
+
+double trust_sim_wrong(const struct trust_sim_result *r)
+{
+    return (double)r->wrong / (double)r->delivered;
+}
