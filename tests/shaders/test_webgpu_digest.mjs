@@ -1,6 +1,8 @@
 // test_webgpu_digest.mjs - the frames of the committed digest, on all three
 // families of models, whole and split at every layer, with logprobs, penalties,
 // biases, rollbacks and missing rows: the WebGPU engine gives the same bytes.
+// A software adapter takes a minute for the split models; it does the whole
+// ones too, and with them the digest itself, if SYNAPSE_ALL is set.
 // @ts-check
 
 import assert from 'node:assert/strict';
@@ -17,7 +19,8 @@ import { assemble } from '../../volunteer/web/webgpu_shaders.mjs';
 import { openGpu, readShader, root } from '../web/webgpu_node.mjs';
 
 const gpu = openGpu();
-const MODELS = 6;
+const ALL = [0, 1, 2, 3, 4, 5];
+const SPLIT = [1, 3, 5]; // one of each family
 
 const newHasher = () => {
   const hash = createHash('sha256');
@@ -39,7 +42,8 @@ test('every frame of the digest gives the same bytes', async () => {
   const digest = createHash('sha256');
   const hold = await GpuHold.open(gpu);
   const sources = await assemble(readShader, hold.info.subgroups);
-  for (let m = 0; m < MODELS; m++) {
+  const models = hold.info.software && !process.env.SYNAPSE_ALL ? SPLIT : ALL;
+  for (const m of models) {
     const read = (/** @type {string} */ name) => new Uint8Array(readFileSync(path.join(dir, String(m), name)));
     const shards = [];
     for (let k = 0; existsSync(path.join(dir, String(m), `shard-${k}`)); k++) {
@@ -57,7 +61,7 @@ test('every frame of the digest gives the same bytes', async () => {
       digest.update(result);
     }
   }
-  assert.equal(digest.digest('hex'), committed);
+  if (models === ALL) assert.equal(digest.digest('hex'), committed);
   hold.close();
   done();
 });
