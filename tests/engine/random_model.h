@@ -3,8 +3,8 @@
 #ifndef TESTS_ENGINE_RANDOM_MODEL_H
 #define TESTS_ENGINE_RANDOM_MODEL_H
 
-#include "scratch.h"
 #include "splitter/arch.h"
+#include "splitter/scratch.h"
 
 // The same bytes for the same seed, anywhere: uniform in 0 .. 2^32-1.
 uint32_t random_next(uint64_t *state);

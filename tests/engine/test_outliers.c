@@ -8,7 +8,7 @@
 #include "engine/local.h"
 #include "golden.h"
 #include "packed.h"
-#include "scratch.h"
+#include "splitter/scratch.h"
 #include "splitter/source.h"
 
 #define MODEL "tests/models/tales-llama"
