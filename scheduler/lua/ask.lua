@@ -26,7 +26,10 @@ local function create(keys, args)
   R('HSET', key, 'ask', '1', 'key', args[2], 'st', 1, 'closed', '1', 'total', n,
     'n_ok', 0, 'n_bad', 0, 'n_q', 0, 'n_r', 0, 'n_c', 0, 'tok', 0)
   R('ZADD', x.P .. 'asks', x.now + args[3], id)
-  for i = 4, #args, batch.LINE do batch.request(x, id, args, i, true) end
+  local who = fair.who(x, args[2])
+  for i = 4, #args, batch.LINE do
+    batch.request(x, id, args, i, who, true)
+  end
   base.close(x)
   return 'ok'
 end

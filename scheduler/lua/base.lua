@@ -19,7 +19,8 @@
 --   refs         set   referees online
 --   s:<n>        hash  a sequence; see sequence.lua
 --   sids         int   the last sequence id
---   q:<m>        zset  ready sequences without an owner -> sequence id
+--   q:<m>        zset  ready sequences without an owner -> tag (fair.lua)
+--   q:<m>:t      hash  where its keys stand; see fair.lua
 --   c:<m>        zset  sequences that wait for a check -> since when
 --   r:<m>        zset  disputed sequences that wait for the referee -> since
 --   sticky       zset  all sequences in any v:<id>:q -> since when
@@ -48,7 +49,7 @@ local function R(...) return redis.call(...) end
 
 -- One table a room; each file fills its own.
 local base, volunteer, sequence, unit, take = {}, {}, {}, {}, {}
-local commit, file, batch, ask, stats = {}, {}, {}, {}, {}
+local commit, file, batch, ask, stats, fair = {}, {}, {}, {}, {}, {}
 
 -- The context of one call.
 function base.open(keys)

@@ -154,10 +154,12 @@ end
 local LINE = 13
 batch.LINE = LINE
 
--- Queue the request whose arguments begin at i. first: before those of batches.
-function batch.request(x, id, args, i, first)
+-- Queue the request whose arguments begin at i. who: its key (fair.lua); first:
+-- before those of batches.
+function batch.request(x, id, args, i, who, first)
   local sid = R('INCR', x.P .. 'sids')
   local s = {b = id, m = base.hex(args[i + 3])}
+  local tag = fair.tag(x, s.m, who, #args[i + 4] / 4 + args[i + 5], first)
   R('HSET', sequence.key(x, sid), 'b', id, 'l', args[i], 'cid', args[i + 1],
     'm', s.m, 'p', args[i + 4], 'np', #args[i + 4] / 4, 'mt', args[i + 5],
     'sm', args[i + 6], 'sg', args[i + 7], 'bi', args[i + 8], 'sp',
@@ -165,10 +167,9 @@ function batch.request(x, id, args, i, first)
     args[i + 12], 'o', '', 'pr', '', 'ver', 0, 'ep', 0, 'at', 0, 'own', '',
     'kv', 0, 'u', '', 'lu', '', 'lv', '', 'ps', '', 'sn', cmsgpack.pack({}),
     'bad', cmsgpack.pack({}), 'av', '', 'avt', 0, 'fin', '', 'tc', 0, 'ct',
-    '', 'cp', '', 'cw', '')
-  if first then R('HSET', sequence.key(x, sid), 'first', '1') end
+    '', 'cp', '', 'cw', '', 'tag', tag)
   R('SADD', batch.key(x, id) .. ':s', sid)
-  sequence.queue(x, tostring(sid), s)
+  sequence.queue(x, tostring(sid), s, tag)
 end
 
 local function add(keys, args)
@@ -187,7 +188,8 @@ local function add(keys, args)
       if #args[i + 4] / 4 + 1 > contexts[m] then return 'range' end
     end
   end
-  local st = base.load(key, 'st', 'exp')
+  local st = base.load(key, 'st', 'exp', 'key')
+  local who = fair.who(x, st.key)
   if st.st == '0' and n > 0 then R('HSET', key, 'st', 1, 't_run', x.now) end
   R('HINCRBY', key, 'read', n)
   for i = 6, #args, LINE do
@@ -196,7 +198,7 @@ local function add(keys, args)
     elseif st.exp == '1' then
       result_bad(x, id, args[i], args[i + 1], EXPIRED)
     else
-      batch.request(x, id, args, i, false)
+      batch.request(x, id, args, i, who, false)
     end
   end
   R('HSET', job, 'cursor', args[4])

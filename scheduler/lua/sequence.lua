@@ -14,16 +14,13 @@
 --   ps  fingerprint seed, "" until it first goes out
 --   sn  stints: packed list of {volunteer, account, name, backend, from, to},
 --       positions counted in generated tokens
---   first "1": it goes before the lines of batches
+--   tag its place in the queue (fair.lua)
 --   bad packed map of accounts that were wrong about it
 --   av  volunteer that could not do it just now, to be avoided until avt
 --   fin "s" or "l" once it is finished; tc since when it waits for its check
 --   ct, cp, cw   tokens, fingerprints of the checker that differed, and who
 -- It is deleted when it is final.
 local GROUP = {q = 'n_q', r = 'n_r', c = 'n_c', k = 'n_c', d = 'n_c', x = 'n_c'}
-
--- Requests that someone waits for stand so far ahead of those of batches.
-local FIRST = 2 ^ 50
 
 function sequence.key(x, sid) return x.P .. 's:' .. sid end
 
@@ -49,12 +46,13 @@ function sequence.move(x, sid, s, to)
   s.st = to
 end
 
--- Ready for anyone, from scratch.
-function sequence.queue(x, sid, s)
+-- Ready for anyone, from scratch. tag: of a line that was never taken.
+function sequence.queue(x, sid, s, tag)
+  local key = sequence.key(x, sid)
   sequence.move(x, sid, s, 'q')
-  R('HSET', sequence.key(x, sid), 'own', '', 'kv', 0, 'u', '')
-  local ahead = R('HGET', sequence.key(x, sid), 'first') == '1' and FIRST or 0
-  R('ZADD', x.P .. 'q:' .. s.m, sid - ahead, sid)
+  R('HSET', key, 'own', '', 'kv', 0, 'u', '')
+  R('ZADD', x.P .. 'q:' .. s.m,
+    tag or fair.again(x, s.m, R('HGET', key, 'tag')), sid)
   x.wake = true
 end
 
@@ -68,7 +66,10 @@ end
 
 -- Out of every queue for work.
 function sequence.unqueue(x, sid, s)
-  R('ZREM', x.P .. 'q:' .. s.m, sid)
+  local queue = x.P .. 'q:' .. s.m
+  if R('ZREM', queue, sid) == 1 and R('EXISTS', queue) == 0 then
+    fair.rest(x, s.m)
+  end
   R('ZREM', x.P .. 'sticky', sid)
   if s.own and s.own ~= '' then
     R('ZREM', volunteer.key(x, s.own) .. ':q', sid)

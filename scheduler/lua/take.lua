@@ -24,7 +24,8 @@ end
 -- Put sequence sid into the unit being formed, if it fits. kind as in unit.lua.
 local function add(x, c, sid, kind)
   local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'ep', 'at', 'np',
-                      'mt', 'ps', 'own', 'kv', 'p', 'o', 'sm', 'bi', 'sp')
+                      'mt', 'ps', 'own', 'kv', 'p', 'o', 'sm', 'bi', 'sp',
+                      'tag')
   if not s.b or s.m ~= c.m then return false end
   local no, np, first, n_predict = #s.o / 4, tonumber(s.np), 0, 0
   local tokens = s.p .. s.o
@@ -199,6 +200,7 @@ local function lease(x, c, uid)
     table.insert(rows, {r.sid, tonumber(s.ep), r.first, r.rows, r.n_predict,
                         max_new, r.kind, r.no})
     local key = sequence.key(x, r.sid)
+    if r.kind == 'w' and s.own == '' then fair.taken(x, c.m, s.tag) end
     sequence.unqueue(x, r.sid, s)
     R('ZREM', x.P .. 'c:' .. c.m, r.sid)
     R('ZREM', x.P .. 'r:' .. c.m, r.sid)

@@ -332,7 +332,7 @@ static void on_batch(enum err err, const struct sched_batch *b, void *ctx)
 static enum sched_batch_status status_of(struct world *w, const char *batch)
 {
     struct looking l = {0};
-    enum err err = sched_batch_get(w->store, batch, "key_a", on_batch, &l);
+    enum err err = sched_batch_get(w->store, batch, NULL, on_batch, &l);
 
     if (err)
         return SCHED_VALIDATING; // not up at the moment

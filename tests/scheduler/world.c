@@ -352,8 +352,14 @@ static void on_took(enum err err, const struct sched_job *job, void *ctx)
 
 void world_batch(struct world *w, const char *id, uint32_t n, bool stops)
 {
+    world_batch_of(w, id, "key_a", n, stops);
+}
+
+void world_batch_of(struct world *w, const char *id, const char *key,
+                    uint32_t n, bool stops)
+{
     struct sched_batch_new batch = {.id = id,
-                                    .key = "key_a",
+                                    .key = key,
                                     .model = "toy",
                                     .input_file = "in",
                                     .window_ms = 86400000,

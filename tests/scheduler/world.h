@@ -66,6 +66,9 @@ enum err world_wait(struct world *w, enum err started, struct waited *waited);
 // A batch of n lines, each "line-<i>", prompt lengths 1 .. 9, max_tokens
 // 1 .. 12; every third one sampled; ingested at once by sched_batch_add.
 void world_batch(struct world *w, const char *id, uint32_t n, bool stops);
+// The same of another key than key_a.
+void world_batch_of(struct world *w, const char *id, const char *key,
+                    uint32_t n, bool stops);
 // The prompt of line i. Returns its length.
 uint32_t world_prompt(uint32_t i, uint32_t *tokens);
 uint32_t world_max_tokens(uint32_t i);

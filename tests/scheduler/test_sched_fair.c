@@ -1,0 +1,123 @@
+// Fair share: whose lines are taken next.
+#include <string.h>
+
+#include "fake.h"
+
+#define CELL "syn:{0}:"
+
+static int64_t done_of(struct world *w, const char *id)
+{
+    return world_redis(w, "HGET " CELL "b:%s n_ok", id);
+}
+
+static void fakes_join(struct world *w, struct fake *f, int n)
+{
+    for (int i = 0; i < n; i++) {
+        fake_join(&f[i], w, i, (uint8_t)i, false);
+        f[i].slots = 8;
+    }
+    for (int i = 0; i < n; i++)
+        fake_go(&f[i]);
+}
+
+static void fakes_end(struct world *w, struct fake *f, int n)
+{
+    for (int i = 0; i < n; i++)
+        fake_release(&f[i]);
+    world_run(w, 10);
+    for (int i = 0; i < n; i++)
+        CHECK_EQ(fake_leave(&f[i]), ERR_OK);
+}
+
+static void a_small_batch_is_not_behind_a_large_one(void)
+{
+    struct world w;
+    struct fake f[2];
+    int64_t ahead;
+
+    world_init(&w, NULL);
+    world_batch(&w, "batch_1", 500, false);
+    world_batch_of(&w, "batch_2", "key_b", 10, false);
+    fakes_join(&w, f, 2);
+    while (done_of(&w, "batch_2") < 10)
+        world_run(&w, 2);
+    ahead = done_of(&w, "batch_1");
+    if (ahead > 150)
+        fprintf(stderr, "%d lines were ahead\n", (int)ahead);
+    CHECK(ahead <= 150);
+    fakes_until_final(&w, "batch_1", 8000);
+    world_check(&w, "batch_1", 500, false, true);
+    fakes_output(&w, "batch_2");
+    fakes_output(&w, "batch_1");
+    fakes_end(&w, f, 2);
+    world_release(&w);
+}
+
+// Of the first n lines of the queue, how many are of that batch?
+static int64_t among_first(struct world *w, int n, const char *batch)
+{
+    static const char script[] =
+        "local n = 0 "
+        "for _, q in ipairs(redis.call('KEYS', 'syn:{0}:q:*')) do "
+        "if not q:find(':t', 1, true) then "
+        "for _, s in ipairs(redis.call('ZRANGE', q, 0, ARGV[1] - 1)) do "
+        "if redis.call('HGET', 'syn:{0}:s:' .. s, 'b') == ARGV[2] then "
+        "n = n + 1 end end end end return n";
+
+    return world_redis(w, "EVAL %s 0 %d %s", script, n, batch);
+}
+
+static void keys_share_by_priority(void)
+{
+    struct world w;
+    struct fake f[2];
+    int64_t n;
+
+    world_init(&w, NULL);
+    world_redis(&w, "HSET " CELL "k:key_b prio 30"); // three times the usual
+    world_batch(&w, "batch_1", 100, false);
+    world_batch_of(&w, "batch_2", "key_b", 100, false);
+    world_batch_of(&w, "batch_3", "key_c", 100, false);
+    n = among_first(&w, 50, "batch_2");
+    CHECK(n >= 27 && n <= 33);
+    n = among_first(&w, 50, "batch_1");
+    CHECK(n >= 8 && n <= 12);
+    fakes_join(&w, f, 2);
+    fakes_until_final(&w, "batch_1", 8000);
+    fakes_until_final(&w, "batch_3", 8000);
+    CHECK_EQ(done_of(&w, "batch_2"), 100);
+    for (int i = 0; i < 2; i++)
+        fake_release(&f[i]);
+    world_redis(&w, "FLUSHALL");
+    world_release(&w);
+}
+
+// A key that comes late starts at the present: it owes nothing for the time
+// when it was not there, and gets nothing for it either.
+static void a_late_key_starts_at_the_present(void)
+{
+    struct world w;
+    struct fake f[2];
+    int64_t n;
+
+    world_init(&w, NULL);
+    world_batch(&w, "batch_1", 300, false);
+    fakes_join(&w, f, 2);
+    while (done_of(&w, "batch_1") < 100)
+        world_run(&w, 2);
+    for (int i = 0; i < 2; i++)
+        fake_release(&f[i]);
+    world_batch_of(&w, "batch_2", "key_b", 100, false);
+    n = among_first(&w, 40, "batch_2");
+    CHECK(n >= 15 && n <= 25);
+    world_redis(&w, "FLUSHALL");
+    world_release(&w);
+}
+
+int main(void)
+{
+    a_small_batch_is_not_behind_a_large_one();
+    keys_share_by_priority();
+    a_late_key_starts_at_the_present();
+    return 0;
+}
