@@ -21,6 +21,10 @@
 
 struct api_ask_choice {
     struct text sent; // the text that the client has of it
+    // Of how many tokens it has the log-probabilities, and these tokens: id and
+    // what SYN1 has of it, one after another.
+    size_t n_told;
+    struct text told;
     bool begun, done;
 };
 

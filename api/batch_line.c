@@ -127,11 +127,10 @@ static void unsupported(struct api_fields *f, const char *name, int64_t neutral)
 
 static void unsupported_read(struct api_fields *f, bool chat)
 {
-    static const char *const text[] = {"echo",   "stream",         "logprobs",
-                                       "suffix", "stream_options", NULL};
-    static const char *const messages[] = {
-        "stream", "stream_options", "logprobs", "top_logprobs",
-        "tools",  "tool_choice",    NULL};
+    static const char *const text[] = {"echo", "stream", "suffix",
+                                       "stream_options", NULL};
+    static const char *const messages[] = {"stream", "stream_options", "tools",
+                                           "tool_choice", NULL};
     const json_t *format = api_fields_get(f, "response_format");
     const char *type = json_string_value(json_object_get(format, "type"));
 
@@ -244,6 +243,22 @@ static void bias_read(struct api_fields *f, const struct api_model *model,
     out->line.bias = out->bias;
 }
 
+// A completion's "logprobs" is how many alternatives to tell; a chat has
+// "logprobs" for whether, and "top_logprobs" for how many.
+static void logprobs_read(struct api_fields *f, bool chat,
+                          struct syn1_sampling *s)
+{
+    const char *name = chat ? "top_logprobs" : "logprobs";
+    bool wanted = chat ? api_fields_bool(f, "logprobs", false)
+                       : api_fields_get(f, name) != NULL;
+
+    s->n_top = (uint8_t)api_fields_int(f, name, false, 0, SYN1_TOP_MAX, 0);
+    if (wanted)
+        s->flags |= SYN1_LOGPROBS;
+    else if (api_fields_get(f, name))
+        api_fields_wrong(f, name, "%s needs \"logprobs\": true", name);
+}
+
 // Seeds that we draw have 53 bits, so that every JSON reader can repeat them.
 static enum err seed_read(struct api_fields *f, struct api_batch_line *out)
 {
@@ -263,7 +278,7 @@ static enum err seed_read(struct api_fields *f, struct api_batch_line *out)
 }
 
 static enum err sampling_read(struct api_fields *f,
-                              const struct api_model *model,
+                              const struct api_model *model, bool chat,
                               struct api_batch_line *out)
 {
     struct syn1_sampling *s = &out->line.sampling;
@@ -284,6 +299,7 @@ static enum err sampling_read(struct api_fields *f,
         out->blob |= API_BLOB_GREEDY;
     out->line.blob = bytes_of(&out->blob, 1);
     bias_read(f, model, out);
+    logprobs_read(f, chat, s);
     err = seed_read(f, out);
     return err ? err : stop_read(f, out);
 }
@@ -415,7 +431,7 @@ static enum err request_read(struct api_fields *f,
     unsupported_read(f, rules->chat);
     out->line.max_tokens = max_tokens_read(f, rules->chat, model);
     memcpy(out->line.model, model->id, SYN1_ID_LEN);
-    err = sampling_read(f, model, out);
+    err = sampling_read(f, model, rules->chat, out);
     return err ? err : prompt_read(f, model, rules->chat, out);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/batch_line.h"
+#include "api/logprobs.h"
 #include "tokenizer/tokenizer.h"
 
 static const char *find(const char *hay, size_t n_hay, const char *needle,
@@ -113,18 +114,18 @@ static json_t *synapse_json(const struct sched_result *r)
 
 static json_t *body_json(const struct api_model *model, const char *id,
                          const struct sched_result *r, const struct text *text,
-                         bool stopped)
+                         bool stopped, json_t *logprobs)
 {
     const char *finish =
         stopped || r->finish == SCHED_FINISH_STOP ? "stop" : "length";
 
     return json_pack(
-        "{s:s+, s:s, s:I, s:s, s:[{s:i, s:s%, s:s, s:n}], s:{s:I, s:I, s:I}, "
+        "{s:s+, s:s, s:I, s:s, s:[{s:i, s:s%, s:s, s:o}], s:{s:I, s:I, s:I}, "
         "s:o}",
         "id", "cmpl-", id, "object", "text_completion", "created",
         (json_int_t)(r->final_ms / 1000), "model", model->manifest.name,
         "choices", "index", 0, "text", text->ptr ? text->ptr : "", text->len,
-        "finish_reason", finish, "logprobs", "usage", "prompt_tokens",
+        "finish_reason", finish, "logprobs", logprobs, "usage", "prompt_tokens",
         (json_int_t)r->n_prompt, "completion_tokens", (json_int_t)r->n_tokens,
         "total_tokens", (json_int_t)r->n_prompt + (json_int_t)r->n_tokens,
         "synapse", synapse_json(r));
@@ -132,22 +133,45 @@ static json_t *body_json(const struct api_model *model, const char *id,
 
 static json_t *chat_json(const struct api_model *model, const char *id,
                          const struct sched_result *r, const struct text *text,
-                         bool stopped)
+                         bool stopped, json_t *logprobs)
 {
     const char *finish =
         stopped || r->finish == SCHED_FINISH_STOP ? "stop" : "length";
 
     return json_pack(
-        "{s:s+, s:s, s:I, s:s, s:[{s:i, s:{s:s, s:s%, s:n}, s:s, s:n}], "
+        "{s:s+, s:s, s:I, s:s, s:[{s:i, s:{s:s, s:s%, s:n}, s:s, s:o}], "
         "s:{s:I, s:I, s:I}, s:o}",
         "id", "chatcmpl-", id, "object", "chat.completion", "created",
         (json_int_t)(r->final_ms / 1000), "model", model->manifest.name,
         "choices", "index", 0, "message", "role", "assistant", "content",
         text->ptr ? text->ptr : "", text->len, "refusal", "finish_reason",
-        finish, "logprobs", "usage", "prompt_tokens", (json_int_t)r->n_prompt,
-        "completion_tokens", (json_int_t)r->n_tokens, "total_tokens",
-        (json_int_t)r->n_prompt + (json_int_t)r->n_tokens, "synapse",
-        synapse_json(r));
+        finish, "logprobs", logprobs, "usage", "prompt_tokens",
+        (json_int_t)r->n_prompt, "completion_tokens", (json_int_t)r->n_tokens,
+        "total_tokens", (json_int_t)r->n_prompt + (json_int_t)r->n_tokens,
+        "synapse", synapse_json(r));
+}
+
+// The log-probabilities of the tokens that text is made of; null: not wanted.
+static enum err logprobs_json(const struct api_model *model,
+                              const struct sched_result *r, bool chat,
+                              const struct text *text, json_t **out)
+{
+    struct api_logprobs p;
+    enum err err;
+
+    if (r->logprobs.len == 0) {
+        *out = json_null();
+        return ERR_OK;
+    }
+    err = api_logprobs_init(&p, model->tokenizer, r->tokens, r->n_tokens,
+                            r->logprobs);
+    if (!err) {
+        *out =
+            api_logprobs_json(&p, 0, api_logprobs_within(&p, text->len), chat);
+        err = *out ? ERR_OK : ERR_NOMEM;
+    }
+    api_logprobs_release(&p);
+    return err;
 }
 
 static json_t *line_json(const char *id, const struct sched_result *r,
@@ -173,16 +197,20 @@ enum err api_result_body(const struct api_models *models, const char *id,
     const struct api_model *model = api_models_find(models, r->model);
     struct text text = {0};
     bool stopped = false;
+    bool chat = r->blob.len == 1 && (r->blob.ptr[0] & API_BLOB_CHAT);
+    json_t *probs = NULL;
     enum err err;
 
     if (!model)
         return ERR_NOT_FOUND;
     err = text_of(model, r, &text, &stopped);
+    if (!err)
+        err = logprobs_json(model, r, chat, &text, &probs);
     if (!err) {
-        if (r->blob.len == 1 && (r->blob.ptr[0] & API_BLOB_CHAT))
-            *out = chat_json(model, id, r, &text, stopped);
+        if (chat)
+            *out = chat_json(model, id, r, &text, stopped, probs);
         else
-            *out = body_json(model, id, r, &text, stopped);
+            *out = body_json(model, id, r, &text, stopped, probs);
         err = *out ? ERR_OK : ERR_NOMEM;
     }
     text_release(&text);

@@ -73,13 +73,14 @@ static enum err ask_read(const redisReply *reply, struct shelf *shelf,
 
     out->n_lines = sched_walk_u64(&walk);
     n_open = sched_walk_u64(&walk);
-    while (out->n_open < n_open && sched_walk_has(&walk, 3)) {
+    while (out->n_open < n_open && sched_walk_has(&walk, 4)) {
         struct sched_ask_line *line = &shelf->lines[out->n_open++];
         struct bytes ids;
 
         line->number = sched_walk_u64(&walk);
         line->epoch = sched_walk_u32(&walk);
         ids = sched_walk_bytes(&walk);
+        line->logprobs = sched_walk_bytes(&walk);
         line->n_tokens = (uint32_t)(ids.len / 4);
         line->tokens = tokens;
         for (uint32_t i = 0; i < line->n_tokens; i++)

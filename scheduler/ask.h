@@ -25,6 +25,7 @@ struct sched_ask_line {
     uint32_t epoch; // rises when tokens are taken back
     uint32_t n_tokens;
     const uint32_t *tokens;
+    struct bytes logprobs; // of each as in SYN1, or empty
 };
 
 struct sched_ask {

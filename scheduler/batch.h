@@ -159,6 +159,7 @@ struct sched_result {
     uint32_t n_prompt;
     uint32_t n_tokens;
     const uint32_t *tokens; // generated; a stop string's tokens included
+    struct bytes logprobs;  // of each token as in SYN1, or empty
     bool seed_given;
     uint64_t seed;
     int64_t final_ms;

@@ -10,8 +10,8 @@
 //   20  8  when it became final, ms
 //   28  8  seed
 //   36     strings, each a u32 length and its bytes: custom id, error, token
-//          ids, stop strings, blob, model's name, checker's name and backend,
-//          then name and backend of each maker
+//          ids, log-probabilities, stop strings, blob, model's name, checker's
+//          name and backend, then name and backend of each maker
 #include "scheduler/batch_read.h"
 
 #include <string.h>
@@ -96,6 +96,7 @@ enum err sched_result_read(struct bytes in, uint32_t *tokens, char *names,
 {
     struct sched_result r = {0};
     struct bytes ids;
+    size_t each;
     uint8_t is_error, finish, given, makers;
     uint64_t final_ms;
 
@@ -105,8 +106,8 @@ enum err sched_result_read(struct bytes in, uint32_t *tokens, char *names,
         !bytes_u32(&in, &r.n_tokens) || !bytes_u64(&in, &final_ms) ||
         !bytes_u64(&in, &r.seed) || !string(&in, &r.custom_id) ||
         !string(&in, &r.error) || !string(&in, &ids) ||
-        !string(&in, &r.stops) || !string(&in, &r.blob) ||
-        !name(&in, &names, &room, &r.model) ||
+        !string(&in, &r.logprobs) || !string(&in, &r.stops) ||
+        !string(&in, &r.blob) || !name(&in, &names, &room, &r.model) ||
         !name(&in, &names, &room, &r.checker.name) ||
         !name(&in, &names, &room, &r.checker.backend) ||
         makers > SCHED_MAKERS_MAX || ids.len != (size_t)r.n_tokens * 4 ||
@@ -116,7 +117,9 @@ enum err sched_result_read(struct bytes in, uint32_t *tokens, char *names,
         if (!name(&in, &names, &room, &r.makers[i].name) ||
             !name(&in, &names, &room, &r.makers[i].backend))
             return ERR_FORMAT;
-    if (in.len)
+    each = r.n_tokens ? r.logprobs.len / r.n_tokens : 0;
+    if (in.len || r.logprobs.len != each * r.n_tokens ||
+        each % 8 != (each ? 4 : 0))
         return ERR_FORMAT;
     for (uint32_t i = 0; i < r.n_tokens; i++)
         tokens[i] = bytes_peek_u32(ids.ptr + (size_t)i * 4);

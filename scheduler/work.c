@@ -342,6 +342,7 @@ static enum err parse(struct sched_work *work, size_t len)
         return err;
     if (work->result.header.kind != SYN1_RESULT)
         return ERR_FORMAT;
+    sched_prints_mix(&work->result, work->frame);
     work->has_result = true;
     work->decisions = calloc(1, sizeof *work->decisions);
     return work->decisions ? ERR_OK : ERR_NOMEM;

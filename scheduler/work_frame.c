@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sha256.h"
 #include "redundancy/verdict.h"
 
 enum {
@@ -45,6 +46,31 @@ bool sched_sampling_get(struct bytes in, struct syn1_sampling *out)
     return true;
 }
 
+void sched_prints_mix(const struct syn1_frame *result, uint8_t *frame)
+{
+    struct syn1_result_seq seq;
+    struct bytes body = result->body;
+    uint8_t digest[SHA256_LEN];
+    struct sha256 s;
+
+    while (syn1_result_next(&result->header, &body, &seq)) {
+        size_t len = 4 + 8 * (size_t)seq.n_top;
+        uint8_t *print;
+
+        if (!seq.logprobs || seq.n_prints != seq.n_tokens)
+            continue;
+        print = frame + (seq.prints - frame);
+        for (uint32_t i = 0; i < seq.n_tokens; i++) {
+            sha256_init(&s);
+            sha256_update(&s, print, SYN1_PRINT_LEN);
+            sha256_update(&s, seq.logprobs + i * len, len);
+            sha256_final(&s, digest);
+            memcpy(print, digest, SYN1_PRINT_LEN);
+            print += SYN1_PRINT_LEN;
+        }
+    }
+}
+
 void sched_result_put(struct sched_args *args, const struct syn1_frame *result,
                       const struct sched_decisions *decisions)
 {
@@ -68,6 +94,9 @@ void sched_result_put(struct sched_args *args, const struct syn1_frame *result,
         sched_args_u64(args, (uint64_t)seq.finish);
         sched_args_put(args, seq.tokens, (size_t)seq.n_tokens * 4);
         sched_args_put(args, seq.prints, (size_t)seq.n_prints * SYN1_PRINT_LEN);
+        sched_args_put(args, seq.logprobs,
+                       seq.logprobs ? seq.n_tokens * (4 + 8 * (size_t)seq.n_top)
+                                    : 0);
         sched_args_text(args, decisions->text[i++]);
     }
 }

@@ -24,6 +24,11 @@ struct sched_decisions {
     char text[SYN1_SEQS_MAX][SCHED_DECISION_MAX]; // "" where nothing was asked
 };
 
+// Mix each token's log-probabilities, where there are any, into its
+// fingerprint, so that a check covers all that is delivered. result was parsed
+// from frame, which is changed.
+void sched_prints_mix(const struct syn1_frame *result, uint8_t *frame);
+
 // Arguments 12.. of "work": the result, or none (frame NULL).
 void sched_result_put(struct sched_args *args, const struct syn1_frame *result,
                       const struct sched_decisions *decisions);

@@ -35,7 +35,8 @@ local function create(keys, args)
 end
 
 -- ask_look: ARGV 1 id 2 lease, ms, "" to leave it
--- Returns {lines, n, then n times: number, epoch, tokens so far; then the
+-- Returns {lines, n, then n times: number, epoch, tokens so far and their
+-- log-probabilities; then the
 -- records of those that are final}; nil when it is not there.
 local function look(keys, args)
   local x = base.open(keys)
@@ -45,12 +46,13 @@ local function look(keys, args)
   if args[2] ~= '' then R('ZADD', x.P .. 'asks', x.now + args[2], args[1]) end
   local sids, out = R('SMEMBERS', key .. ':s'), {b.total, 0}
   for _, sid in ipairs(sids) do
-    local s = base.load(sequence.key(x, sid), 'l', 'ep', 'o')
+    local s = base.load(sequence.key(x, sid), 'l', 'ep', 'o', 'lp')
     if s.l then
       out[2] = out[2] + 1
       table.insert(out, s.l)
       table.insert(out, s.ep)
       table.insert(out, s.o)
+      table.insert(out, s.lp)
     end
   end
   for _, r in ipairs(R('LRANGE', key .. ':res', 0, -1)) do

@@ -73,7 +73,7 @@ local function result_bad(x, id, number, cid, text)
   batch.result(x, id, true, 0,
     struct.pack('<I8I1I1I1I1I4I4I8', number, 1, 0, 0, 0, 0, 0, x.now) ..
     struct.pack('<I8', 0) .. base.str(cid) .. base.str(text) ..
-    string.rep(base.str(''), 6))
+    string.rep(base.str(''), 7))
 end
 
 local EXPIRED = '{"code":"batch_expired","message":"This request was not ' ..
@@ -164,7 +164,7 @@ function batch.request(x, id, args, i, who, first)
     'm', s.m, 'p', args[i + 4], 'np', #args[i + 4] / 4, 'mt', args[i + 5],
     'sm', args[i + 6], 'sg', args[i + 7], 'bi', args[i + 8], 'sp',
     args[i + 9], 'sx', args[i + 10], 'blob', args[i + 11], 'ie',
-    args[i + 12], 'o', '', 'pr', '', 'ver', 0, 'ep', 0, 'at', 0, 'own', '',
+    args[i + 12], 'o', '', 'pr', '', 'lp', '', 'ver', 0, 'ep', 0, 'at', 0, 'own', '',
     'kv', 0, 'u', '', 'lu', '', 'lv', '', 'ps', '', 'sn', cmsgpack.pack({}),
     'bad', cmsgpack.pack({}), 'av', '', 'avt', 0, 'fin', '', 'tc', 0, 'ct',
     '', 'cp', '', 'cw', '', 'tag', tag)

@@ -23,13 +23,19 @@ local function ends(M, s)
   return set
 end
 
+-- How many bytes of log-probabilities each token of s comes with.
+local function probs_len(s)
+  local flags, n_top = struct.unpack('<BB', s.sm, 29)
+  return flags % 2 == 1 and 4 + 8 * n_top or 0
+end
+
 -- Is what came for row r well formed? Returns ok, and whether its last token
 -- ends the sequence. An honest engine gives all that was asked for, or fewer
 -- up to an end token; and nothing after one.
 local function formed(r, s, res, M)
   local n = #res.tokens / 4
   local stop, vocab = ends(M, s), tonumber(M.vocab)
-  if #res.prints ~= n * 16 or n > r[5] + r[6] or n == 0 then return false end
+  if #res.prints ~= n * 16 or #res.logprobs ~= n * probs_len(s) or n > r[5] + r[6] or n == 0 then return false end
   for i = 1, n do
     local t = struct.unpack('<I4', res.tokens, i * 4 - 3)
     if t >= vocab then return false end
@@ -63,7 +69,7 @@ function commit.plan(x, vid, u, results)
     local res = results[i]
     local s = base.load(sequence.key(x, r[1]), 'b', 'm', 'st', 'ver', 'ep', 'u',
                         'lu', 'own', 'kv', 'np', 'mt', 'p', 'o', 'pr', 'sn',
-                        'sp', 'ie', 'sx', 'tc', 'ct', 'cp', 'cw')
+                        'sp', 'ie', 'sx', 'sm', 'lp', 'tc', 'ct', 'cp', 'cw')
     local act = {r = r, s = s, res = res}
     if not alive(s, r, u) then
       act.what = 'drop'
@@ -112,7 +118,8 @@ local function take_tokens(x, vid, v, act, M)
   end
   sequence.unqueue(x, sid, s)
   R('HSET', sequence.key(x, sid), 'o', s.o .. res.tokens:sub(1, n * 4), 'pr',
-    s.pr .. res.prints:sub(1, n * 16), 'sn', cmsgpack.pack(stints), 'kv',
+    s.pr .. res.prints:sub(1, n * 16), 'lp',
+    s.lp .. res.logprobs:sub(1, n * probs_len(s)), 'sn', cmsgpack.pack(stints), 'kv',
     np + no - 1)
   if stop or no >= tonumber(s.mt) or np + no >= tonumber(M.ctx) then
     R('HSET', sequence.key(x, sid), 'fin', stop and 's' or 'l')

@@ -2,7 +2,8 @@
 --   b batch   l line   m model   cid custom id   blob, sx (stop strings): the
 --   caller's   sg "1": the seed was given
 --   p prompt, o tokens generated, sp stop ids: packed u32   pr fingerprints of
---   the generated tokens, 16 bytes each   np tokens of the prompt
+--   the generated tokens, 16 bytes each, log-probabilities mixed in   lp those
+--   as SYN1 has them, "" where none are wanted   np tokens of the prompt
 --   mt most tokens to generate   sm sampling as C packed it, 30 bytes; the seed
 --   is bytes 13 to 20   bi logit biases   ie "1": ignore the model's ends
 --   st  state: q ready, r in a unit, c waits for a check, k being checked,
@@ -130,7 +131,7 @@ end
 -- is blamed.
 function sequence.rollback(x, sid, keep)
   local key = sequence.key(x, sid)
-  local s = base.load(key, 'b', 'm', 'st', 'o', 'pr', 'sn')
+  local s = base.load(key, 'b', 'm', 'st', 'o', 'pr', 'lp', 'sn')
   local stints = {}
   for _, t in ipairs(cmsgpack.unpack(s.sn)) do
     if t[5] <= keep and keep < t[6] then
@@ -141,7 +142,9 @@ function sequence.rollback(x, sid, keep)
       table.insert(stints, t)
     end
   end
-  R('HSET', key, 'o', s.o:sub(1, keep * 4), 'pr', s.pr:sub(1, keep * 16), 'sn',
+  local each = #s.lp / math.max(#s.o / 4, 1)
+  R('HSET', key, 'o', s.o:sub(1, keep * 4), 'pr', s.pr:sub(1, keep * 16), 'lp',
+    s.lp:sub(1, keep * each), 'sn',
     cmsgpack.pack(stints), 'fin', '', 'ct', '', 'cp', '', 'cw', '')
   R('HINCRBY', key, 'ep', 1)
   base.count(x, 'rollbacks', 1)
@@ -153,7 +156,7 @@ end
 function sequence.final(x, sid, checker)
   local key = sequence.key(x, sid)
   local s = base.load(key, 'b', 'm', 'st', 'l', 'cid', 'blob', 'sx', 'sg', 'o',
-                      'np', 'sm', 'sn', 'fin')
+                      'lp', 'np', 'sm', 'sn', 'fin')
   local m = base.load(x.P .. 'm:' .. s.m, 'name', 'cr')
   local stints, makers, n, seen = cmsgpack.unpack(s.sn), '', 0, {}
   local n_tokens = #s.o / 4
@@ -176,7 +179,7 @@ function sequence.final(x, sid, checker)
     struct.pack('<I8I1I1I1I1I4I4I8', s.l, 0, s.fin == 's' and 0 or 1,
                 s.sg == '1' and 1 or 0, n, s.np, n_tokens, x.now) ..
     s.sm:sub(13, 20) .. base.str(s.cid) .. base.str('') .. base.str(s.o) ..
-    base.str(s.sx) .. base.str(s.blob) .. base.str(m.name) ..
+    base.str(s.lp) .. base.str(s.sx) .. base.str(s.blob) .. base.str(m.name) ..
     base.str(checker[3]) .. base.str(checker[4]) .. makers)
   sequence.forget(x, sid, s)
 end

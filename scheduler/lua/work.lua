@@ -13,8 +13,9 @@ end
 -- work: ARGV 1 volunteer 2 token hash 3 number 4 policy 5 fresh unit id
 --   6 fresh seed 7 slots 8 k, times 1000 9 "1": draining 10 unit ids held
 --   11 model ids cached, 16 bytes each 12 unit id of the result or ""
---   13 its compute time, us, then 8 for each of its sequences: 14 id 15 epoch
---   16 first 17 status 18 finish 19 tokens 20 fingerprints 21 decision or ""
+--   13 its compute time, us, then 9 for each of its sequences: 14 id 15 epoch
+--   16 first 17 status 18 finish 19 tokens 20 fingerprints 21 log-probabilities
+--   22 decision or ""
 -- Returns
 --   {"denied"}, {"old"}
 --   {"ask", then 7 for each: index of the sequence (1-based), "cut" or
@@ -42,11 +43,12 @@ local function work(keys, args)
     outcome = 0
     if args[12] ~= '' then
       local results, u = {}, base.hex(args[12])
-      for i = 14, #args, 8 do
+      for i = 14, #args, 9 do
         table.insert(results, {
           sid = args[i], ep = tonumber(args[i + 1]),
           first = tonumber(args[i + 2]), status = tonumber(args[i + 3]),
-          tokens = args[i + 5], prints = args[i + 6], decision = args[i + 7],
+          tokens = args[i + 5], prints = args[i + 6],
+          logprobs = args[i + 7], decision = args[i + 8],
         })
       end
       local plan = commit.plan(x, vid, u, results)

@@ -136,6 +136,52 @@ test('a chat is answered, waiting and streamed', async () => {
   assert.equal(text, truth.text);
 });
 
+/** @param {{token: string, bytes: number[] | null}[]} tokens */
+const joined = (tokens) => Buffer.from(tokens.flatMap((one) => one.bytes ?? [])).toString();
+
+test('log-probabilities come in both shapes, waiting and streamed', async () => {
+  const request = { model, prompt, max_tokens: 9, temperature: 0, logprobs: 3 };
+  const [choice] = (await client.completions.create(request)).choices;
+  const probs = choice.logprobs ?? assert.fail('no logprobs');
+  assert.equal(probs.tokens?.length, 9);
+  assert.equal(probs.tokens?.join(''), choice.text);
+  let at = 0;
+  for (const [i, token] of (probs.tokens ?? []).entries()) {
+    const own = probs.token_logprobs?.[i] ?? 1;
+    const top = probs.top_logprobs?.[i] ?? {};
+    assert.ok(own <= 0 && own > -20);
+    assert.equal(probs.text_offset?.[i], at);
+    assert.equal(Object.keys(top).length, 3);
+    assert.equal(top[token], own); // greedy: the best
+    assert.equal(Math.max(...Object.values(top)), own);
+    assert.ok(Object.values(top).reduce((sum, x) => sum + Math.exp(x), 0) <= 1.001);
+    at += token.length;
+  }
+  const streamed = { tokens: /** @type {string[]} */ ([]), token_logprobs: /** @type {number[]} */ ([]) };
+  for await (const event of await client.completions.create({ ...request, stream: true })) {
+    streamed.tokens.push(...(event.choices[0]?.logprobs?.tokens ?? []));
+    streamed.token_logprobs.push(...(event.choices[0]?.logprobs?.token_logprobs ?? []));
+  }
+  assert.deepEqual(streamed, { tokens: probs.tokens, token_logprobs: probs.token_logprobs });
+
+  /** @type {any} */
+  const messages = [{ role: 'user', content: prompt }];
+  const chat = { model, messages, max_tokens: 9, temperature: 0, logprobs: true, top_logprobs: 2 };
+  const [said] = (await client.chat.completions.create(chat)).choices;
+  const content = said.logprobs?.content ?? assert.fail('no logprobs');
+  assert.equal(joined(content), said.message.content);
+  assert.deepEqual(content.map((one) => one.logprob), probs.token_logprobs);
+  for (const one of content) {
+    assert.equal(one.top_logprobs.length, 2);
+    assert.deepEqual([one.top_logprobs[0].token, one.top_logprobs[0].logprob], [one.token, one.logprob]);
+  }
+  const told = [];
+  for await (const event of await client.chat.completions.create({ ...chat, stream: true }))
+    told.push(...(event.choices[0]?.logprobs?.content ?? []));
+  assert.deepEqual(told, content);
+  assert.equal((await client.completions.create({ ...request, logprobs: null })).choices[0].logprobs, null);
+});
+
 test('a request goes before the lines of batches', async () => {
   const requests = Array.from({ length: 600 }, (_, i) => ({ custom_id: `b-${i}`, prompt: 'The', max_tokens: 40 }));
   const batch = await grid.submit(requests);
@@ -166,7 +212,7 @@ test('wrong fields are refused by name', async () => {
     [{ stream_options: {} }, 'stream_options'], [{ stream: true, stream_options: 3 }, 'stream_options'],
     [{ stream: true, stream_options: { include_usage: 1 } }, 'stream_options'],
     [{ confirmed_only: 'yes' }, 'confirmed_only'], [{ logit_bias: { x: 1 } }, 'logit_bias'],
-    [{ presence_penalty: 9 }, 'presence_penalty'], [{ seed: 'x' }, 'seed'], [{ logprobs: 2 }, 'logprobs'], [{ colour: 1 }, 'colour'],
+    [{ presence_penalty: 9 }, 'presence_penalty'], [{ seed: 'x' }, 'seed'], [{ logprobs: 'x' }, 'logprobs'], [{ colour: 1 }, 'colour'],
   ];
   for (const [change, param] of both) {
     await refused(change, 400, param);
@@ -175,10 +221,14 @@ test('wrong fields are refused by name', async () => {
   for (const [change, param] of /** @type {[any, string][]} */ ([
     [{ prompt: 5 }, 'prompt'], [{ prompt: '' }, 'prompt'], [{ prompt: 'x '.repeat(3000) }, 'prompt'],
     [{ best_of: 2 }, 'best_of'], [{ echo: true }, 'echo'], [{ suffix: 'x' }, 'suffix'], [{ messages: [] }, 'messages'],
+    [{ logprobs: 21 }, 'logprobs'], [{ logprobs: true }, 'logprobs'], [{ top_logprobs: 2 }, 'top_logprobs'],
   ])) await refused(change, 400, param);
   for (const [change, param] of /** @type {[any, string][]} */ ([
     [{}, 'messages'], [{ messages: [{}] }, 'messages'], [{ messages: 'x' }, 'messages'], [{ prompt: 'x', messages: [] }, 'prompt'],
     [{ messages: [{ role: 'user', content: 'x' }], response_format: { type: 'json_object' } }, 'response_format'],
+    [{ messages: [{ role: 'user', content: 'x' }], logprobs: 2 }, 'logprobs'],
+    [{ messages: [{ role: 'user', content: 'x' }], top_logprobs: 2 }, 'top_logprobs'],
+    [{ messages: [{ role: 'user', content: 'x' }], logprobs: true, top_logprobs: 21 }, 'top_logprobs'],
   ])) await refused(change, 400, param, true);
   await refused({ model: 'gpt-none' }, 404, 'model');
   await refused('{"prompt":', 400, null);

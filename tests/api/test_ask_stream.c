@@ -210,6 +210,64 @@ static void confirmed_only_waits_for_the_end(struct api_models *models)
     end(&w);
 }
 
+// As look, with a log-probability of -q16 / 65536 for each token.
+static void look_probs(struct world *w, const char *text, uint32_t q16)
+{
+    struct sched_ask_line line = {.epoch = 0};
+    struct sched_ask ask = {.n_lines = 1, .lines = &line, .n_open = 1};
+    uint8_t raw[256];
+    struct bytes_out b = {raw, sizeof raw, 0, false};
+
+    encode(w, text);
+    line.tokens = w->ids.ptr;
+    line.n_tokens = (uint32_t)w->ids.len;
+    for (size_t i = 0; i < w->ids.len; i++)
+        bytes_put_u32(&b, 0U - (i == 0 ? 65536 : q16));
+    line.logprobs = (struct bytes){raw, b.len};
+    CHECK_EQ(api_ask_stream_look(&w->stream, &ask, &w->over), ERR_OK);
+}
+
+// The next event is a piece of text with as many tokens' log-probabilities, the
+// last of them this.
+static void piece_probs(struct world *w, const char *want, size_t n,
+                        double last)
+{
+    char name[32];
+    json_t *value = event(w, name);
+    const char *text;
+    json_t *tokens, *probs;
+
+    CHECK_EQ(json_unpack(value, "{s:[{s:s, s:{s:o, s:o}}]}", "choices", "text",
+                         &text, "logprobs", "tokens", &tokens, "token_logprobs",
+                         &probs),
+             0);
+    CHECK(strcmp(text, want) == 0);
+    CHECK_EQ(json_array_size(tokens), n);
+    CHECK_EQ(json_array_size(probs), n);
+    CHECK(json_real_value(json_array_get(probs, n - 1)) == last);
+    json_decref(value);
+}
+
+// Also where only the log-probability of a token was wrong.
+static void log_probabilities_are_taken_back(struct api_models *models)
+{
+    struct world w;
+    char name[32];
+
+    begin(&w, models, NULL);
+    look_probs(&w, " a king", 65536);
+    piece_probs(&w, " a king", 2, -1);
+    look_probs(&w, " a king and", 65536);
+    piece_probs(&w, " and", 1, -1);
+    look_probs(&w, " a king and", 32768);
+    json_decref(event(&w, name));
+    CHECK(strcmp(name, "retract") == 0);
+    CHECK_EQ(w.stream.choices[0].n_told, 3);
+    piece_probs(&w, " king and", 2, -0.5);
+    CHECK_EQ(w.stream.out.len, 0);
+    end(&w);
+}
+
 static void a_chat_has_deltas(struct api_models *models)
 {
     struct world w;
@@ -247,6 +305,7 @@ int main(void)
     what_may_begin_a_stop_string_waits(models);
     confirmed_only_waits_for_the_end(models);
     a_chat_has_deltas(models);
+    log_probabilities_are_taken_back(models);
     tokenizer_free(models->items[0].tokenizer);
     free(models);
     return 0;

@@ -210,9 +210,9 @@ test('a batch runs from upload to its output and error files', async () => {
   grid.volunteer('Grace');
   const file = await upload([
     line('greedy', { prompt: 'Once upon a time', max_tokens: 12, temperature: 0 }),
-    line('sampled', { prompt: 'The cat', max_tokens: 12, temperature: 0.8, top_p: 0.9, seed: 7 }),
+    line('sampled', { prompt: 'The cat', max_tokens: 12, temperature: 0.8, top_p: 0.9, seed: 7, logprobs: 1 }),
     line('no-prompt', {}), line('no-model', { prompt: 'x', model: 'gpt-none' }),
-    line('odd', { prompt: 'x', logprobs: 3 }),
+    line('odd', { prompt: 'x', logprobs: 30 }),
   ]);
   const batch = await start(file.id, { metadata: { for: 'test' } });
   assert.deepEqual([batch.object, batch.endpoint, batch.input_file_id, batch.completion_window],
@@ -230,6 +230,8 @@ test('a batch runs from upload to its output and error files', async () => {
   assert.equal(response.body.object, 'text_completion');
   assert.equal(response.body.choices[0].text, truth.text);
   assert.equal(response.body.usage.completion_tokens, truth.tokens.length);
+  const sampled = lines.get('sampled').response.body;
+  assert.equal(sampled.choices[0].logprobs.tokens.join(''), sampled.choices[0].text);
   const errors = new Map((await linesOf(end.error_file_id)).map((one) => [one.custom_id, one]));
   assert.equal(errors.get('no-prompt').error.param, 'prompt');
   assert.equal(errors.get('no-model').error.code, 'model_not_found');

@@ -88,7 +88,8 @@ static void lie(struct fake *f, const struct syn1_unit_seq *u, uint32_t first,
 static struct syn1_result_seq compute_seq(struct fake *f,
                                           const struct syn1_header *header,
                                           const struct syn1_unit_seq *u,
-                                          uint8_t *tokens, uint8_t *prints)
+                                          uint8_t *tokens, uint8_t *prints,
+                                          uint8_t *probs)
 {
     struct syn1_result_seq r = {
         .id = u->id, .epoch = u->epoch, .first = u->first};
@@ -97,6 +98,12 @@ static struct syn1_result_seq compute_seq(struct fake *f,
     struct bytes_out t = {tokens, 4 * SYN1_POS_MAX, 0, false};
 
     CHECK(n <= MODEL_CONTEXT);
+    if (u->sampling.flags & SYN1_LOGPROBS && f->mode != FAKE_NO_PROBS) {
+        CHECK_EQ(u->sampling.n_top, MODEL_TOP);
+        r.flags = SYN1_LOGPROBS;
+        r.n_top = MODEL_TOP;
+        r.logprobs = probs;
+    }
     f->rows += u->n_rows;
     if (u->max_new)
         f->work_seqs++;
@@ -123,6 +130,11 @@ static struct syn1_result_seq compute_seq(struct fake *f,
             at = n + i - u->n_predict;
         next = model_next(s->tokens, at, u->sampling.seed);
         model_print(s->tokens, at, header->print_seed, print);
+        if (r.logprobs) {
+            model_probs(s->tokens, at, probs);
+            probs[4] ^= f->mode == FAKE_WRONG_PROBS && u->max_new;
+            probs += 4 + 8 * MODEL_TOP;
+        }
         lie(f, u, u->first, at - u->n_prompt, &next, print);
         if (i >= u->n_predict)
             s->tokens[at] = next;
@@ -145,7 +157,7 @@ static struct syn1_result_seq compute_seq(struct fake *f,
 size_t fake_compute(struct fake *f, const uint8_t *unit, size_t len,
                     uint8_t *out, size_t cap)
 {
-    static uint8_t tokens[16][4096], prints[16][16384];
+    static uint8_t tokens[16][4096], prints[16][16384], probs[16][16384];
     struct syn1_frame frame;
     struct syn1_unit_seq u;
     struct bytes body;
@@ -165,7 +177,7 @@ size_t fake_compute(struct fake *f, const uint8_t *unit, size_t len,
     while (syn1_unit_next(&frame.header, &body, &u)) {
         CHECK(i < 16);
         struct syn1_result_seq r =
-            compute_seq(f, &frame.header, &u, tokens[i], prints[i]);
+            compute_seq(f, &frame.header, &u, tokens[i], prints[i], probs[i]);
         syn1_put_result_seq(&b, &header, &r);
         i++;
     }

@@ -12,6 +12,8 @@ enum fake_mode {
     FAKE_WRONG_TOKEN, // every line gets a wrong second token
     FAKE_WRONG_PRINT, // fingerprints of checks and work are wrong
     FAKE_WRONG_WORK,  // only those of work
+    FAKE_WRONG_PROBS, // only log-probabilities are wrong
+    FAKE_NO_PROBS,    // leaves them out
     FAKE_STOPS_EARLY, // claims an end token that is none of the model's
     FAKE_MALFORMED,   // a token id out of the vocabulary
     FAKE_SHORT,       // fewer tokens than asked

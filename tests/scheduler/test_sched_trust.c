@@ -73,7 +73,8 @@ static void gather(struct world *w, struct fake *f, int n, enum fake_mode mode,
 static void a_liar_is_caught_and_named(void)
 {
     static const enum fake_mode modes[] = {FAKE_WRONG_TOKEN, FAKE_WRONG_PRINT,
-                                           FAKE_STOPS_EARLY, FAKE_MALFORMED};
+                                           FAKE_WRONG_PROBS, FAKE_STOPS_EARLY,
+                                           FAKE_NO_PROBS,    FAKE_MALFORMED};
 
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         struct world w;
@@ -86,7 +87,7 @@ static void a_liar_is_caught_and_named(void)
         fakes_until_final(&w, "batch_1", 8000);
         world_check(&w, "batch_1", LINES, i % 2, true);
         s = standing_of(&w);
-        if (modes[i] == FAKE_MALFORMED)
+        if (modes[i] == FAKE_MALFORMED || modes[i] == FAKE_NO_PROBS)
             CHECK(world_redis(&w, "HGET " CELL "g faults") > 0);
         else
             CHECK(s.disagreements[1] > 0);

@@ -288,6 +288,24 @@ void model_print(const uint32_t *tokens, uint32_t n, uint64_t print_seed,
     memcpy(out + 8, &b, 8);
 }
 
+void model_probs(const uint32_t *tokens, uint32_t n,
+                 uint8_t out[4 + 8 * MODEL_TOP])
+{
+    struct bytes_out b = {out, 4 + 8 * MODEL_TOP, 0, false};
+    uint64_t a = history(tokens, n, 5);
+
+    bytes_put_u32(&b, (uint32_t) - (int32_t)(a % 1000));
+    for (uint32_t i = 0; i < MODEL_TOP; i++) {
+        bytes_put_u32(&b, (uint32_t)((a >> 32) % MODEL_VOCAB));
+        bytes_put_u32(&b, (uint32_t) - (int32_t)i);
+    }
+}
+
+bool world_wants_probs(uint32_t i)
+{
+    return i % 4 == 1;
+}
+
 uint32_t world_prompt(uint32_t i, uint32_t *tokens)
 {
     uint32_t n = 1 + i % 9;
@@ -397,6 +415,10 @@ void world_batch_of(struct world *w, const char *id, const char *key,
             .stops = {stop, stops ? 4 : 0},
             .blob = {(const uint8_t *)"blob", 4},
         };
+        if (world_wants_probs(i)) {
+            line.sampling.flags = SYN1_LOGPROBS;
+            line.sampling.n_top = MODEL_TOP;
+        }
         memcpy(line.model, w->model.id, sizeof line.model);
         CHECK_EQ(world_wait(w,
                             sched_batch_add(w->store, &took.job, &line, 1,
@@ -433,6 +455,25 @@ static uint32_t line_expect(uint32_t i, bool stops, uint32_t *out,
     return made;
 }
 
+// Does the result tell the log-probabilities of the tokens that are right?
+static bool probs_right(const struct sched_result *r, uint32_t line)
+{
+    uint32_t tokens[MODEL_CONTEXT + 16], n = world_prompt(line, tokens);
+    uint8_t want[4 + 8 * MODEL_TOP];
+
+    if (!world_wants_probs(line))
+        return r->logprobs.len == 0;
+    if (r->logprobs.len != r->n_tokens * sizeof want)
+        return false;
+    for (uint32_t i = 0; i < r->n_tokens; i++) {
+        model_probs(tokens, n, want);
+        if (memcmp(r->logprobs.ptr + i * sizeof want, want, sizeof want) != 0)
+            return false;
+        tokens[n++] = r->tokens[i];
+    }
+    return true;
+}
+
 struct checking {
     bool done, more;
     bool *seen;
@@ -459,6 +500,7 @@ static void on_results(enum err err, const struct sched_result *r, size_t n,
         CHECK_EQ(r[i].n_tokens, n_want);
         CHECK(memcmp(r[i].tokens, want, n_want * sizeof *want) == 0);
         CHECK_EQ(r[i].finish, finish);
+        CHECK(probs_right(&r[i], line));
         CHECK_EQ(r[i].seed, line_seed(line));
         CHECK(r[i].n_makers >= 1 && r[i].checker.name[0]);
         CHECK(r[i].blob.len == 4 && memcmp(r[i].blob.ptr, "blob", 4) == 0);

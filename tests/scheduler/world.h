@@ -26,7 +26,12 @@ struct world {
     bool up;
 };
 
-enum { MODEL_VOCAB = 500, MODEL_CONTEXT = 64, MODEL_END = 7 };
+enum {
+    MODEL_VOCAB = 500,
+    MODEL_CONTEXT = 64,
+    MODEL_END = 7,
+    MODEL_TOP = 2,
+};
 
 // Start Redis and a store (with the policy in w->policy if set_policy is not
 // NULL: it may change the defaults), put the model.
@@ -84,5 +89,10 @@ uint32_t world_check(struct world *w, const char *id, uint32_t n, bool stops,
 uint32_t model_next(const uint32_t *tokens, uint32_t n, uint64_t seed);
 void model_print(const uint32_t *tokens, uint32_t n, uint64_t print_seed,
                  uint8_t out[16]);
+// ... and its log-probabilities with MODEL_TOP alternatives, as in SYN1.
+void model_probs(const uint32_t *tokens, uint32_t n,
+                 uint8_t out[4 + 8 * MODEL_TOP]);
+// Lines of world_batch that want them.
+bool world_wants_probs(uint32_t i);
 
 #endif
