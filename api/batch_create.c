@@ -225,9 +225,9 @@ static void common_read(struct api_fields *f, bool of_file,
                         struct sched_batch_new *batch)
 {
     static const char *const known[] = {
-        "model",    "requests", "input_file_id",     "callback_url",
-        "metadata", "endpoint", "completion_window", "callback_secret",
-        NULL};
+        "model",      "requests", "input_file_id",     "callback_url",
+        "metadata",   "endpoint", "completion_window", "callback_secret",
+        "redundancy", NULL};
 
     api_fields_only(f, known);
     batch->endpoint =
@@ -401,6 +401,8 @@ void api_batch_create(struct api_request *req)
     up->batch.model = model_read(&f, of_file, &req->server->models);
     callback_read(&f, &req->server->options, up, &up->batch);
     up->metadata = metadata_read(&f);
+    up->batch.redundancy = (uint32_t)api_fields_int(&f, "redundancy", false, 1,
+                                                    SCHED_REDUNDANCY_MAX, 1);
     if (f.wrong)
         api_reply_error(req, 400, f.param,
                         strcmp(f.param, "model") ? "invalid_field"

@@ -67,15 +67,6 @@ static json_t *window_json(int64_t ms)
     return json_string(text);
 }
 
-static json_t *synapse_json(const struct sched_batch *b)
-{
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "queued",
-                     (json_int_t)b->queued, "running", (json_int_t)b->running,
-                     "checking", (json_int_t)b->checking, "confirmed",
-                     (json_int_t)b->completed, "tokens", (json_int_t)b->tokens,
-                     "waiting_because", waiting_json(b->waiting));
-}
-
 static json_t *times_json(const struct sched_batch *b)
 {
     return json_pack(
@@ -86,6 +77,24 @@ static json_t *times_json(const struct sched_batch *b)
         "failed_at", ended(b, SCHED_FAILED), "expired_at",
         ended(b, SCHED_EXPIRED), "cancelling_at", seconds(b->cancelling_ms),
         "cancelled_at", ended(b, SCHED_CANCELLED));
+}
+
+// What checks computed, beside the tokens that are confirmed.
+static double check_overhead(const struct sched_batch *b)
+{
+    return b->tokens ? (double)b->recomputed_tokens / (double)b->tokens : 0;
+}
+
+static json_t *synapse_json(const struct sched_batch *b)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o}", "queued",
+                     (json_int_t)b->queued, "running", (json_int_t)b->running,
+                     "checking", (json_int_t)b->checking, "confirmed",
+                     (json_int_t)b->completed, "tokens", (json_int_t)b->tokens,
+                     "redundancy", (json_int_t)b->redundancy, "checked_tokens",
+                     (json_int_t)b->checked_tokens, "check_overhead",
+                     check_overhead(b), "waiting_because",
+                     waiting_json(b->waiting));
 }
 
 json_t *api_batch_json(const struct sched_batch *b)

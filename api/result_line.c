@@ -104,12 +104,16 @@ static json_t *synapse_json(const struct sched_result *r)
                                         "backend", r->makers[i].backend));
     for (uint32_t i = 0; i < r->n_tokens; i++)
         json_array_append_new(tokens, json_integer(r->tokens[i]));
+    // None of its own: later checks of its makers cover it.
+    json_t *checker = r->checker.name[0] || r->checker.backend[0]
+                          ? json_pack("{s:s, s:s}", "name", r->checker.name,
+                                      "backend", r->checker.backend)
+                          : json_null();
     return json_pack(
-        "{s:b, s:o, s:o, s:{s:s, s:s}, s:o}", "confirmed", 1, "seed",
+        "{s:b, s:o, s:o, s:o, s:o}", "confirmed", 1, "seed",
         greedy && !r->seed_given ? json_null()
                                  : json_integer((json_int_t)r->seed),
-        "computed_by", makers, "checked_by", "name", r->checker.name, "backend",
-        r->checker.backend, "tokens", tokens);
+        "computed_by", makers, "checked_by", checker, "tokens", tokens);
 }
 
 static json_t *body_json(const struct api_model *model, const char *id,

@@ -46,6 +46,7 @@ enum err sched_batch_create(struct sched_store *store,
         !sched_text_fits(b->input_id, 1, SCHED_ID_MAX) ||
         !sched_text_fits(b->callback_url, 0, URL_MAX) ||
         !sched_text_fits(b->callback_secret, 0, FILE_MAX) ||
+        b->redundancy > SCHED_REDUNDANCY_MAX ||
         b->metadata.len > SCHED_BLOB_MAX)
         return ERR_RANGE;
     sched_args_text(&args, b->id);
@@ -62,6 +63,7 @@ enum err sched_batch_create(struct sched_store *store,
     sched_args_text(&args, b->endpoint);
     sched_args_i64(&args, b->window_ms);
     sched_args_text(&args, b->input_id);
+    sched_args_u64(&args, b->redundancy ? b->redundancy : 1);
     return sched_call_done(store, "batch_create", &args, fn, ctx);
 }
 

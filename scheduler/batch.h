@@ -18,6 +18,7 @@ enum {
     SCHED_LINES_MAX = 256,     // lines in one sched_batch_add
     SCHED_RESULTS_MAX = 1000,  // results in one page
     SCHED_MAKERS_MAX = 8,
+    SCHED_REDUNDANCY_MAX = 3,
 };
 
 enum sched_batch_status {
@@ -45,6 +46,8 @@ struct sched_batch_new {
     const char *callback_secret; // "" for none
     struct bytes metadata;       // opaque, 0 .. SCHED_BLOB_MAX
     uint64_t stored_max;         // bytes stored for this key, cap (0: none)
+    uint32_t redundancy;         // 0 or 1: spot checks; 2, 3: every line is
+                                 // confirmed by so many volunteers
 };
 
 // Create a batch. Repeating it with the same id changes nothing (ERR_OK).
@@ -75,6 +78,9 @@ struct sched_batch {
     struct bytes metadata;
     const char *error_code, *error_text; // of a failed batch, else ""
     uint64_t error_line;                 // 1-based, 0: none
+    uint32_t redundancy;
+    uint64_t checked_tokens;    // of final lines that were checked themselves
+    uint64_t recomputed_tokens; // by checks, disputes included
     const char *waiting; // why nothing moves: "", "volunteers" (nobody is
                          // there) or "checks" (no second one and no referee)
 };
@@ -165,9 +171,9 @@ struct sched_result {
     int64_t final_ms;
     uint32_t n_makers;                           // volunteers that computed it
     struct sched_maker makers[SCHED_MAKERS_MAX]; // (the first so many)
-    struct sched_maker checker;
-    struct bytes stops, blob; // as given with the line
-    const char *model;        // its name
+    struct sched_maker checker; // the last; "": what followed it was checked
+    struct bytes stops, blob;   // as given with the line
+    const char *model;          // its name
 };
 
 // next: pass it as after to go on. more: there are results after these now.

@@ -57,6 +57,9 @@ enum err sched_batch_read(const redisReply *reply, struct sched_batch *out)
     b.input_id = sched_walk_text(&w);
     b.output_id = sched_walk_text(&w);
     b.error_id = sched_walk_text(&w);
+    b.redundancy = sched_walk_u32(&w);
+    b.checked_tokens = sched_walk_u64(&w);
+    b.recomputed_tokens = sched_walk_u64(&w);
     b.waiting = sched_walk_text(&w);
     if (w.bad || status > SCHED_CANCELLING)
         return ERR_FORMAT;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "redundancy/stints.h"
 #include "redundancy/trust.h"
 #include "scheduler/job.h"
 #include "scheduler/state.h"
@@ -70,11 +71,13 @@ static void policy_text(struct sched_store *store)
              "%" PRId64 " %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32
              " %" PRId64 " %" PRId64 " %" PRIu32 " %" PRId64 " %" PRId64
              " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64
-             " %" PRId64 " %d",
+             " %" PRId64 " %d %d %d %d %" PRId64 " %d",
              p->unit_ms, p->unit_seqs, p->units_held, p->first_new, p->max_new,
              p->first_lease_ms, p->lease_ms, p->lease_factor, p->progress_ms,
              p->referee_after_ms, p->sticky_ms, p->seen_ms, p->grace_ms,
-             p->retake_ms, p->keep_ms, p->seed_ms, REDUN_TRUST_RUN);
+             p->retake_ms, p->keep_ms, p->seed_ms, REDUN_TRUST_RUN,
+             REDUN_PROBATION, REDUN_WINDOW, REDUN_STRIKES_MAX, REDUN_STRIKE_MS,
+             REDUN_SEASON_CHECKS);
 }
 
 static void job_soon(struct sched_store *store)
@@ -124,6 +127,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
     struct sched_store *store = arg;
     struct sched_args args = {0};
     int64_t now = sched_clock_ms();
+    uint32_t random;
 
     (void)fd, (void)what;
     sweep_in(store, store->policy.sweep_ms);
@@ -133,6 +137,11 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
         return;
     }
     sched_args_text(&args, store->policy_text);
+    if (sched_random(&random, sizeof random)) {
+        sched_args_release(&args);
+        return;
+    }
+    sched_args_u64(&args, random);
     if (sched_link_call(store->link, "sweep", &args, on_swept, store) == ERR_OK)
         store->sweep_since_ms = now;
 }

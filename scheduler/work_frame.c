@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "base/sha256.h"
+#include "redundancy/trust.h"
 #include "redundancy/verdict.h"
+#include "scheduler/state.h"
 
 enum {
     UNIT_SEQ_FIELDS = 11, // of a sequence in an "ans" reply
@@ -156,6 +158,31 @@ decide_cut(const struct syn1_result_seq *seq, struct bytes before,
     return ERR_OK;
 }
 
+// Is a line checked if it ends now? snapshot: as trust.lua packs it.
+static enum err decide_draw(struct bytes snapshot, bool *drawn)
+{
+    struct redun_season season;
+    struct redun_trust t = {0};
+    uint64_t now, struck;
+    uint32_t random;
+
+    if (!bytes_u64(&snapshot, &now) || !bytes_u32(&snapshot, &season.checks) ||
+        !bytes_u32(&snapshot, &season.lost))
+        return ERR_FORMAT;
+    *drawn = false;
+    while (snapshot.len) {
+        if (!bytes_u32(&snapshot, &t.run) ||
+            !bytes_u32(&snapshot, &t.strikes) || !bytes_u64(&snapshot, &struck))
+            return ERR_FORMAT;
+        if (sched_random(&random, sizeof random))
+            return ERR_NOMEM;
+        t.struck_ms = (int64_t)struck;
+        *drawn |= redun_draw(t.run, redun_trust_strikes(&t, (int64_t)now),
+                             redun_draw_least(&season), random);
+    }
+    return ERR_OK;
+}
+
 enum err sched_decide(struct sched_walk *walk, const struct syn1_frame *result,
                       struct sched_cut (*cut)(const struct sched_cut_ask *,
                                               void *),
@@ -177,14 +204,19 @@ enum err sched_decide(struct sched_walk *walk, const struct syn1_frame *result,
         if (walk->bad || index >= SYN1_SEQS_MAX || !third_text ||
             !result_seq(result, index, &seq))
             return ERR_FORMAT;
-        if (strcmp(what, "cut") == 0) {
-            struct sched_cut c;
-            enum err err =
-                decide_cut(&seq, tokens, second, third_text, cut, cut_ctx, &c);
+        if (strcmp(what, "verdict") != 0) {
+            struct sched_cut c = {seq.n_tokens, false};
+            bool drawn;
+            enum err err = decide_draw(fourth, &drawn);
+
+            if (!err && strcmp(what, "cut") == 0)
+                err = decide_cut(&seq, tokens, second, third_text, cut, cut_ctx,
+                                 &c);
             if (err)
                 return err;
             snprintf(out->text[index], SCHED_DECISION_MAX,
-                     "%" PRIu64 " %" PRIu32 " %d", version, c.keep, c.stopped);
+                     "%" PRIu64 " %" PRIu32 " %d %d", version, c.keep,
+                     c.stopped, drawn);
         } else {
             struct redun_answer word = {seq.n_tokens, seq.tokens, seq.prints};
             struct redun_answer primary = answer_of(tokens, second);

@@ -192,7 +192,7 @@ async function main() {
     }
     const { confirmed, computed_by } = body.synapse;
     console.log(`\n  ${line.custom_id}  computed by ${computed_by.map((/** @type {any} */ v) => v.name).join(', ')}` +
-      `, checked by ${body.synapse.checked_by?.name || 'the referee'}`);
+      `, checked by ${body.synapse.checked_by ? body.synapse.checked_by.name || 'the referee' : 'later checks'}`);
     console.log(`  ${prompt}${body.choices[0].text}`.replaceAll('\n', '\n  '));
     const inBrowser = computed_by.every((/** @type {any} */ v) => /^(wasm|webgpu)/.test(v.backend));
     if (confirmed && inBrowser && computed_by.length > 0) good++;

@@ -5,7 +5,7 @@
 function ask.forget(x, id)
   local key = batch.key(x, id)
   for _, sid in ipairs(R('SMEMBERS', key .. ':s')) do
-    local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'own')
+    local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'own', 'sn')
     if s.b then sequence.forget(x, sid, s) end
   end
   R('DEL', key, key .. ':s', key .. ':res')
@@ -24,7 +24,8 @@ local function create(keys, args)
     if not ctx or #args[i + 4] / 4 + 1 > tonumber(ctx) then return 'range' end
   end
   R('HSET', key, 'ask', '1', 'key', args[2], 'st', 1, 'closed', '1', 'total', n,
-    'n_ok', 0, 'n_bad', 0, 'n_q', 0, 'n_r', 0, 'n_c', 0, 'tok', 0)
+    'n_ok', 0, 'n_bad', 0, 'n_q', 0, 'n_r', 0, 'n_c', 0, 'tok', 0, 'red', 1,
+    'n_ct', 0, 'n_rt', 0)
   R('ZADD', x.P .. 'asks', x.now + args[3], id)
   local who = fair.who(x, args[2])
   for i = 4, #args, batch.LINE do

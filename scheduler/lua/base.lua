@@ -29,6 +29,7 @@
 --   b:<id>       hash  a batch; see batch.lua
 --   b:<id>:s     set   its sequences that are not final
 --   b:<id>:res   list  its final lines in order of finality, packed
+--   b:<id>:p, pend, left, a:<a>:p, a:<a>:d  see trust.lua
 --   dying        set   batches whose sequences are to be dropped
 --   expiring     zset  batches -> end of their completion window
 --   asks         zset  requests that a client waits for -> end of their lease
@@ -49,7 +50,8 @@ local function R(...) return redis.call(...) end
 
 -- One table a room; each file fills its own.
 local base, volunteer, sequence, unit, take = {}, {}, {}, {}, {}
-local commit, file, batch, ask, stats, fair = {}, {}, {}, {}, {}, {}
+local commit, file, batch, ask, stats = {}, {}, {}, {}, {}
+local trust, fair = {}, {}
 
 -- The context of one call.
 function base.open(keys)
@@ -93,7 +95,8 @@ local POLICY = {
   'unit_ms', 'unit_seqs', 'units_held', 'first_new', 'max_new',
   'first_lease_ms', 'lease_ms', 'lease_factor', 'progress_ms',
   'referee_after_ms', 'sticky_ms', 'seen_ms', 'grace_ms', 'retake_ms',
-  'keep_ms', 'seed_ms', 'trust_run',
+  'keep_ms', 'seed_ms', 'trust_run', 'probation', 'window', 'strikes',
+  'strike_ms', 'season',
 }
 
 function base.policy(text)

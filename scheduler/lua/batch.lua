@@ -10,7 +10,8 @@
 --   n_ok, n_bad  final lines; n_q, n_r, n_c  the others as they are now
 --   tok  tokens of final lines    out, out_bytes  output file
 --   ev   callback event; ev_at, ev_n, ev_st  delivered, attempts, last status
---   ec, et, el  error of a failed batch
+--   ec, et, el  error of a failed batch   red  redundancy, 1 to 3
+--   n_ct  tokens of final lines that were checked, n_rt  computed by checks
 local INGEST, OUTPUT = 'ingest', 'output'
 
 function batch.key(x, id) return x.P .. 'b:' .. id end
@@ -93,6 +94,7 @@ end
 -- batch_create: ARGV 1 id 2 key 3 model 4 input file 5 its bytes 6 lines
 --   7 url 8 secret 9 metadata 10 cap on the key's stored bytes, 0: none
 --   11 policy 12 endpoint 13 completion window, ms 14 id of the input file
+--   15 redundancy
 -- With bytes the input file's record is made too; with 0 it is there already.
 -- Returns "ok" (also for a repeat) or "full".
 local function create(keys, args)
@@ -113,7 +115,7 @@ local function create(keys, args)
     'st', 0, 't_new', x.now, 't_run', 0, 't_fin', 0, 't_end', 0, 'read', 0,
     'closed', '', 'n_ok', 0, 'n_bad', 0, 'n_q', 0, 'n_r', 0, 'n_c', 0, 'tok', 0,
     'out', '', 'out_bytes', 0, 'ev', '', 'ev_at', 0, 'ev_n', 0, 'ev_st', 0,
-    'ec', '', 'et', '', 'el', 0)
+    'ec', '', 'et', '', 'el', 0, 'red', args[15], 'n_ct', 0, 'n_rt', 0)
   R('ZADD', x.P .. 'expiring', x.now + args[13], args[1])
   R('ZADD', owner .. ':b', x.now, args[1])
   R('PEXPIRE', owner .. ':b', p.keep_ms * 2)
@@ -167,7 +169,7 @@ function batch.request(x, id, args, i, who, first)
     args[i + 12], 'o', '', 'pr', '', 'lp', '', 'ver', 0, 'ep', 0, 'at', 0, 'own', '',
     'kv', 0, 'u', '', 'lu', '', 'lv', '', 'ps', '', 'sn', cmsgpack.pack({}),
     'bad', cmsgpack.pack({}), 'av', '', 'avt', 0, 'fin', '', 'tc', 0, 'ct',
-    '', 'cp', '', 'cw', '', 'tag', tag)
+    '', 'cp', '', 'cw', '', 'cov', '', 'rf', '', 'ch', '', 'ck', '', 'tag', tag)
   R('SADD', batch.key(x, id) .. ':s', sid)
   sequence.queue(x, tostring(sid), s, tag)
 end
@@ -306,7 +308,8 @@ function batch.bury(x, limit)
   local expired = R('HGET', batch.key(x, id), 'exp') == '1'
   local sids = R('SRANDMEMBER', batch.key(x, id) .. ':s', limit)
   for _, sid in ipairs(sids) do
-    local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'own', 'l', 'cid')
+    local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'own', 'l', 'cid',
+                        'sn')
     if s.b then
       sequence.forget(x, sid, s)
       if expired then result_bad(x, id, s.l, s.cid, EXPIRED) end
@@ -349,6 +352,7 @@ local FIELDS = {
   'total', 'read', 'n_ok', 'n_bad', 'n_q', 'n_r', 'n_c', 'tok', 'url', 'secret',
   'ev', 'ev_at', 'ev_n', 'ev_st', 'meta', 'ec', 'et', 'el', 'endp', 'win',
   't_exp', 't_can', 'inf', 'outf', 'errf',
+  'red', 'n_ct', 'n_rt',
 }
 
 -- Why nothing of it moves: "", "volunteers" or "checks".

@@ -51,11 +51,30 @@ local function decided(s, res)
   return d[1] == tonumber(s.ver) and d
 end
 
+-- The stints of s, packed, with the new tokens of row r up to no.
+local function stints_with(s, r, vid, v, no)
+  local stints = cmsgpack.unpack(s.sn)
+  local last = stints[#stints]
+  no = no or r[8] + 1
+  if last and last[1] == vid and last[6] == r[8] then
+    last[6] = no
+  else
+    table.insert(stints, {vid, v.a, v.name, v.be, r[8], no})
+  end
+  return cmsgpack.pack(stints)
+end
+
+-- Does the sequence end with these tokens, stop strings aside?
+local function ends_with(r, s, res, M, stop)
+  local no = r[8] + #res.tokens / 4
+  return stop or no >= tonumber(s.mt) or s.np + no >= tonumber(M.ctx)
+end
+
 -- Returns the plan: {U = unit or nil, acts = {...}, ask = {...}, fault}.
-function commit.plan(x, vid, u, results)
+function commit.plan(x, vid, v, u, results)
   local U = base.load(unit.key(x, u), 'v', 'm', 't0', 'wp', 'rows')
   local plan = {acts = {}, ask = {}}
-  if U.v ~= vid then return plan end
+  if U.v ~= vid or trust.banned(x, v.a) then return plan end
   local M = base.load(x.P .. 'm:' .. U.m, 'vocab', 'ends', 'ctx', 'name')
   plan.U, plan.M, plan.rows = U, M, cmsgpack.unpack(U.rows)
   plan.fault = #plan.rows ~= #results
@@ -69,7 +88,8 @@ function commit.plan(x, vid, u, results)
     local res = results[i]
     local s = base.load(sequence.key(x, r[1]), 'b', 'm', 'st', 'ver', 'ep', 'u',
                         'lu', 'own', 'kv', 'np', 'mt', 'p', 'o', 'pr', 'sn',
-                        'sp', 'ie', 'sx', 'sm', 'lp', 'tc', 'ct', 'cp', 'cw')
+                        'sp', 'ie', 'sx', 'sm', 'lp', 'tc', 'ct', 'cp', 'cw',
+                        'ck')
     local act = {r = r, s = s, res = res}
     if not alive(s, r, u) then
       act.what = 'drop'
@@ -86,10 +106,13 @@ function commit.plan(x, vid, u, results)
                               r[7] == 'x' and s.cp or ''}) do
             table.insert(plan.ask, v)
           end
-        elseif s.sx ~= '' then
-          for _, v in ipairs({i, 'cut', tonumber(s.ver), s.o, s.sx, M.name,
-                              ''}) do
-            table.insert(plan.ask, v)
+        elseif s.sx ~= '' or ends_with(r, s, res, M, stop) then
+          -- the draw counts only if the line does end
+          local sn = stints_with(s, r, vid, v)
+          for _, w in ipairs({i, s.sx ~= '' and 'cut' or 'draw',
+                              tonumber(s.ver), s.o, s.sx, M.name,
+                              trust.snapshot(x, trust.makers(sn))}) do
+            table.insert(plan.ask, w)
           end
         end
       end
@@ -99,8 +122,9 @@ function commit.plan(x, vid, u, results)
   return plan
 end
 
--- New tokens. d: {version, how many to keep, whether a stop string ended it}.
-local function take_tokens(x, vid, v, act, M)
+-- New tokens. d: {version, how many to keep, whether a stop string ended it,
+-- whether it is checked if it has ended}.
+local function take_tokens(x, p, vid, v, act, M)
   local r, s, res, d = act.r, act.s, act.res, act.d
   local sid, n = r[1], #res.tokens / 4
   local stop = act.stop
@@ -109,21 +133,17 @@ local function take_tokens(x, vid, v, act, M)
     n, stop = math.max(1, math.min(n, d[2])), stop or d[3] == 1
   end
   local no, np = r[8] + n, tonumber(s.np)
-  local stints = cmsgpack.unpack(s.sn)
-  local last = stints[#stints]
-  if last and last[1] == vid and last[6] == r[8] then
-    last[6] = no
-  else
-    table.insert(stints, {vid, v.a, v.name, v.be, r[8], no})
-  end
+  s.sn = stints_with(s, r, vid, v, no)
   sequence.unqueue(x, sid, s)
   R('HSET', sequence.key(x, sid), 'o', s.o .. res.tokens:sub(1, n * 4), 'pr',
     s.pr .. res.prints:sub(1, n * 16), 'lp',
-    s.lp .. res.logprobs:sub(1, n * probs_len(s)), 'sn', cmsgpack.pack(stints), 'kv',
+    s.lp .. res.logprobs:sub(1, n * probs_len(s)), 'sn', s.sn, 'kv',
     np + no - 1)
   if stop or no >= tonumber(s.mt) or np + no >= tonumber(M.ctx) then
     R('HSET', sequence.key(x, sid), 'fin', stop and 's' or 'l')
-    sequence.check(x, sid, s, x.now)
+    local red = tonumber(R('HGET', batch.key(x, s.b), 'red')) or 1
+    trust.ended(x, p, sid, s, red > 1 or d[4] == 1)
+    x.ended[s.b] = true
   else
     sequence.stick(x, sid, s, vid)
   end
@@ -132,12 +152,14 @@ end
 
 -- A check, or the word on a dispute. d: {version, primary is right, challenger
 -- is right, how many tokens of the primary are right}.
-local function take_verdict(x, vid, v, act)
+local function take_verdict(x, p, vid, v, act)
   local r, s, res, d = act.r, act.s, act.res, act.d
   local sid, referee = r[1], v.ref == '1'
   local key = sequence.key(x, sid)
   R('ZREM', x.P .. 'c:' .. s.m, sid)
   R('ZREM', x.P .. 'r:' .. s.m, sid)
+  R('HINCRBY', batch.key(x, s.b), 'n_rt', #s.o / 4)
+  x.ended[s.b] = true
   if r[7] == 'c' and d[2] == 0 and not referee then
     R('HSET', key, 'ct', res.tokens, 'cp', res.prints, 'cw',
       cmsgpack.pack({vid, v.a, v.name, v.be}))
@@ -149,18 +171,25 @@ local function take_verdict(x, vid, v, act)
       return sequence.dispute(x, sid, s) -- three answers: someone else's turn
     end
     if d[3] == 0 then
-      sequence.blame(x, sid, cw[2])
+      sequence.blame(x, p, sid, cw[2])
     else
       local cr = tonumber(R('HGET', x.P .. 'm:' .. s.m, 'cr'))
       base.ledger(x, cw[2], 'check', (#s.p + #s.o) / 4 * cr / 1000)
       R('HINCRBY', x.P .. 'acct:' .. cw[2], 'run', 1)
     end
   end
-  if d[2] == 1 then
-    sequence.final(x, sid, {vid, v.a, v.name, v.be, referee})
-  else
-    sequence.rollback(x, sid, d[4])
+  if d[2] == 0 then
+    return sequence.rollback(x, p, sid, d[4])
   end
+  local red = tonumber(R('HGET', batch.key(x, s.b), 'red')) or 1
+  local agreed = s.ck and s.ck ~= '' and cmsgpack.unpack(s.ck) or {}
+  local checker = {vid, v.a, v.name, v.be, referee}
+  if referee or #agreed + 2 >= red then
+    return sequence.final(x, p, sid, checker)
+  end
+  table.insert(agreed, checker)
+  R('HSET', key, 'ck', cmsgpack.pack(agreed))
+  sequence.check(x, sid, s, x.now)
 end
 
 -- The volunteer could not do it.
@@ -200,9 +229,10 @@ local function measure(x, vid, v, U, tokens, compute_us)
 end
 
 -- Do what the plan says. Returns 1 accepted, 2 gone or refused.
-function commit.apply(x, vid, v, u, plan, compute_us)
+function commit.apply(x, p, vid, v, u, plan, compute_us, random)
   local outcome, tokens, wrong = 2, 0, plan.fault
   if not plan.U then return 2 end
+  x.ended = {} -- batches of which a line has ended or was checked
   if plan.fault then
     for _, r in ipairs(plan.rows) do
       if R('EXISTS', sequence.key(x, r[1])) == 1 then
@@ -215,9 +245,9 @@ function commit.apply(x, vid, v, u, plan, compute_us)
     if act.what == 'take' then
       outcome = 1
       if act.r[7] == 'w' then
-        tokens = tokens + take_tokens(x, vid, v, act, plan.M)
+        tokens = tokens + take_tokens(x, p, vid, v, act, plan.M)
       else
-        take_verdict(x, vid, v, act)
+        take_verdict(x, p, vid, v, act)
       end
     elseif act.what == 'status' then
       outcome = 1
@@ -238,6 +268,7 @@ function commit.apply(x, vid, v, u, plan, compute_us)
     if v.ref ~= '1' then base.ledger(x, v.a, 'unit') end
     base.count(x, 'units', 1)
   end
+  for id in pairs(x.ended) do trust.settle_batch(x, id, random) end
   R('ZREM', x.P .. 'units', u)
   R('SREM', volunteer.key(x, vid) .. ':u', u)
   R('DEL', unit.key(x, u))

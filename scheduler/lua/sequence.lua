@@ -7,7 +7,7 @@
 --   mt most tokens to generate   sm sampling as C packed it, 30 bytes; the seed
 --   is bytes 13 to 20   bi logit biases   ie "1": ignore the model's ends
 --   st  state: q ready, r in a unit, c waits for a check, k being checked,
---       d disputed, x at the referee
+--       d disputed, x at the referee, p finished, waits for what follows
 --   ver rises with each change of state; what C decided on holds for one ver
 --   ep  epoch   at  times its rows were leased in vain
 --   own volunteer that has its KV, "" for none; kv rows of it there
@@ -19,9 +19,13 @@
 --   bad packed map of accounts that were wrong about it
 --   av  volunteer that could not do it just now, to be avoided until avt
 --   fin "s" or "l" once it is finished; tc since when it waits for its check
+--   cov, rf, ch  of a drawn one: what its check covers; "1": only the referee's;
+--       "1": drawn by chance, from trusted accounts   ck  packed list of those
+--       who checked it and agreed, if its batch wants more than one
 --   ct, cp, cw   tokens, fingerprints of the checker that differed, and who
 -- It is deleted when it is final.
-local GROUP = {q = 'n_q', r = 'n_r', c = 'n_c', k = 'n_c', d = 'n_c', x = 'n_c'}
+local GROUP = {q = 'n_q', r = 'n_r', c = 'n_c', k = 'n_c', d = 'n_c', x = 'n_c',
+               p = 'n_c'}
 
 function sequence.key(x, sid) return x.P .. 's:' .. sid end
 
@@ -120,22 +124,23 @@ function sequence.bad(x, sid, account)
 end
 
 -- An account lost a dispute about sid.
-function sequence.blame(x, sid, account)
+function sequence.blame(x, p, sid, account)
   sequence.bad(x, sid, account)
-  R('HSET', x.P .. 'acct:' .. account, 'run', 0)
+  trust.lost(x, p, account)
   base.ledger(x, account, 'lie')
   base.count(x, 'disagreements', 1)
 end
 
 -- Back to the first keep tokens, in a new epoch; whose stint holds the next one
 -- is blamed.
-function sequence.rollback(x, sid, keep)
+function sequence.rollback(x, p, sid, keep)
   local key = sequence.key(x, sid)
-  local s = base.load(key, 'b', 'm', 'st', 'o', 'pr', 'lp', 'sn')
+  local s = base.load(key, 'b', 'm', 'st', 'o', 'pr', 'lp', 'sn', 'ch')
   local stints = {}
+  trust.undo(x, p, sid, s)
   for _, t in ipairs(cmsgpack.unpack(s.sn)) do
     if t[5] <= keep and keep < t[6] then
-      sequence.blame(x, sid, t[2])
+      sequence.blame(x, p, sid, t[2])
     end
     if t[5] < keep then
       t[6] = math.min(t[6], keep)
@@ -144,19 +149,19 @@ function sequence.rollback(x, sid, keep)
   end
   local each = #s.lp / math.max(#s.o / 4, 1)
   R('HSET', key, 'o', s.o:sub(1, keep * 4), 'pr', s.pr:sub(1, keep * 16), 'lp',
-    s.lp:sub(1, keep * each), 'sn',
-    cmsgpack.pack(stints), 'fin', '', 'ct', '', 'cp', '', 'cw', '')
+    s.lp:sub(1, keep * each), 'sn', cmsgpack.pack(stints), 'fin', '', 'ct', '',
+    'cp', '', 'cw', '', 'ck', '')
   R('HINCRBY', key, 'ep', 1)
   base.count(x, 'rollbacks', 1)
   sequence.queue(x, sid, s)
 end
 
 -- Its line is confirmed: record, credit, forget. checker: {volunteer, account,
--- name, backend, referee}.
-function sequence.final(x, sid, checker)
+-- name, backend, referee}, or nil if what followed it was enough.
+function sequence.final(x, p, sid, checker)
   local key = sequence.key(x, sid)
   local s = base.load(key, 'b', 'm', 'st', 'l', 'cid', 'blob', 'sx', 'sg', 'o',
-                      'lp', 'np', 'sm', 'sn', 'fin')
+                      'lp', 'np', 'sm', 'sn', 'fin', 'cov', 'ch', 'ck')
   local m = base.load(x.P .. 'm:' .. s.m, 'name', 'cr')
   local stints, makers, n, seen = cmsgpack.unpack(s.sn), '', 0, {}
   local n_tokens = #s.o / 4
@@ -169,19 +174,27 @@ function sequence.final(x, sid, checker)
     local rows = t[6] - t[5]
     if t[5] == 0 then rows = rows + tonumber(s.np) - 1 end
     base.ledger(x, t[2], 'work', rows * m.cr / 1000, t[6] - t[5])
-    R('HINCRBY', x.P .. 'acct:' .. t[2], 'run', 1)
   end
-  if not checker[5] then
-    base.ledger(x, checker[2], 'check', (s.np + n_tokens - 1) * m.cr / 1000)
-    R('HINCRBY', x.P .. 'acct:' .. checker[2], 'run', 1)
+  local checkers = s.ck and s.ck ~= '' and cmsgpack.unpack(s.ck) or {}
+  if checker then
+    table.insert(checkers, checker)
+    R('HINCRBY', x.P .. 'b:' .. s.b, 'n_ct', n_tokens)
+  end
+  for _, c in ipairs(checkers) do
+    if not c[5] then
+      base.ledger(x, c[2], 'check', (s.np + n_tokens - 1) * m.cr / 1000)
+      R('HINCRBY', x.P .. 'acct:' .. c[2], 'run', 1)
+    end
   end
   batch.result(x, s.b, false, n_tokens,
     struct.pack('<I8I1I1I1I1I4I4I8', s.l, 0, s.fin == 's' and 0 or 1,
                 s.sg == '1' and 1 or 0, n, s.np, n_tokens, x.now) ..
     s.sm:sub(13, 20) .. base.str(s.cid) .. base.str('') .. base.str(s.o) ..
     base.str(s.lp) .. base.str(s.sx) .. base.str(s.blob) .. base.str(m.name) ..
-    base.str(checker[3]) .. base.str(checker[4]) .. makers)
+    base.str(checker and checker[3] or '') ..
+    base.str(checker and checker[4] or '') .. makers)
   sequence.forget(x, sid, s)
+  if checker then trust.agreed(x, p, sid, s) end
 end
 
 -- Out of the store, from wherever it is.
@@ -189,6 +202,7 @@ function sequence.forget(x, sid, s)
   sequence.unqueue(x, sid, s)
   R('ZREM', x.P .. 'c:' .. s.m, sid)
   R('ZREM', x.P .. 'r:' .. s.m, sid)
+  trust.drop(x, sid, s)
   sequence.move(x, sid, s, nil)
   R('SREM', x.P .. 'b:' .. s.b .. ':s', sid)
   R('DEL', sequence.key(x, sid))

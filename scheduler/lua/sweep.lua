@@ -1,7 +1,7 @@
 -- sweep.lua - finish what time or a crash left undone. Any process may run it,
 -- as often as it likes.
 
--- sweep: ARGV 1 policy
+-- sweep: ARGV 1 policy 2 random, 32 bits
 -- Returns {1 if there is more to do at once, 1 if a job or a callback is due}
 local STEP = 50 -- of each kind, a call
 local function sweep(keys, args)
@@ -31,6 +31,7 @@ local function sweep(keys, args)
   end
   for _, id in ipairs(due('asks', x.now)) do ask.forget(x, id) end
   for _, id in ipairs(due('expiring', x.now)) do batch.expire(x, id) end
+  trust.sweep(x, p, tonumber(args[2]), STEP)
   if batch.bury(x, STEP * 10) == STEP * 10 then n = STEP end
   if stats.fold(x, STEP * 10) == STEP * 10 then n = STEP end
   local more = n == STEP and 1 or 0

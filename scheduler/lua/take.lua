@@ -11,6 +11,9 @@ local function involved(s)
   local set = cmsgpack.unpack(s.bad)
   for _, t in ipairs(cmsgpack.unpack(s.sn)) do set[t[2]] = true end
   if s.cw and s.cw ~= '' then set[cmsgpack.unpack(s.cw)[2]] = true end
+  if s.ck and s.ck ~= '' then
+    for _, c in ipairs(cmsgpack.unpack(s.ck)) do set[c[2]] = true end
+  end
   return set
 end
 
@@ -80,24 +83,29 @@ local function share(x, c, key)
 end
 
 -- Lines of other accounts that wait for a check. A newcomer looks first for
--- lines of accounts that are trusted: two newcomers are paired last.
+-- lines of accounts that are trusted: two newcomers are paired last, and never
+-- for a batch that asks for more than spot checks, if there is a referee.
 local function add_checks(x, c)
   local queue = x.P .. 'c:' .. c.m
-  local later = {}
+  local later, refs = {}, R('SCARD', x.P .. 'refs') > 0
   c.fresh, c.share = 0, share(x, c, queue)
   for _, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
     if not room(c) then return end
-    local s = base.load(sequence.key(x, sid), 'sn', 'bad', 'av', 'avt')
+    local s = base.load(sequence.key(x, sid), 'sn', 'bad', 'av', 'avt', 'ck',
+                        'rf', 'b')
     if not s.sn then
       R('ZREM', queue, sid)
     else
       local set, trusted = involved(s), c.trusted
-      if not set[c.v.a] and not sequence.avoids(x, s, c.vid) then
+      if not set[c.v.a] and not sequence.avoids(x, s, c.vid) and
+         (s.rf ~= '1' or not refs) then
         for a in pairs(set) do
-          local run = tonumber(R('HGET', x.P .. 'acct:' .. a, 'run')) or 0
-          trusted = trusted or run >= c.p.trust_run
+          trusted = trusted or trust.trusted(x, c.p, a)
         end
-        if not trusted then
+        if not trusted and refs and
+           R('HGET', batch.key(x, s.b), 'red') ~= '1' then
+          c.refused = true
+        elseif not trusted then
           table.insert(later, sid)
         elseif add(x, c, sid, 'c') then
           c.fresh = c.fresh + 1
@@ -138,10 +146,10 @@ local function add_overdue(x, c)
   for i, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
     if not room(c) then return end
     local since = tonumber(R('ZSCORE', queue, sid))
-    local s = base.load(sequence.key(x, sid), 'sn', 'bad')
+    local s = base.load(sequence.key(x, sid), 'sn', 'bad', 'ck', 'rf')
     if not s.sn then
       R('ZREM', queue, sid)
-    elseif since <= due or others(x, involved(s)) <= 0 then
+    elseif s.rf == '1' or since <= due or others(x, involved(s)) <= 0 then
       if add(x, c, sid, 'c') then c.fresh = c.fresh + 1 end
     else
       c.next_ms = math.min(c.next_ms, math.max(since - due, 20))
@@ -253,7 +261,7 @@ function take.unit(x, vid, v, ask, p)
   local held = R('SCARD', volunteer.key(x, vid) .. ':u')
   if held >= p.units_held then return none(1, p.retake_ms) end
   local rate = tonumber(v.rate)
-  local run = tonumber(R('HGET', x.P .. 'acct:' .. v.a, 'run')) or 0
+  if trust.banned(x, v.a) then return none(8, p.retake_ms) end
   local full, refused, known, next_ms = false, false, false, p.retake_ms
   local own = v.ref ~= '1' and sticky_model(x, vid)
   local models = ask.models
@@ -264,7 +272,7 @@ function take.unit(x, vid, v, ask, p)
       local c = {
         m = m, M = M, p = p, vid = vid, v = v, k = ask.k, held = held, n = 0,
         nw = 0, wp = 0, at = 0, slots = ask.slots, fresh = 0, share = 0,
-        picked = {}, next_ms = next_ms, trusted = run >= p.trust_run,
+        picked = {}, next_ms = next_ms, trusted = trust.trusted(x, p, v.a),
         budget = rate and rate * p.unit_ms / 1000 or 64 / ask.k,
       }
       known = true

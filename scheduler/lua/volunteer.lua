@@ -57,21 +57,28 @@ local function join(keys, args)
   return 'ok'
 end
 
--- All that it held is queued again, and it is forgotten.
-function volunteer.gone(x, id)
+-- All that it held is queued again.
+function volunteer.strip(x, id)
   local key = volunteer.key(x, id)
-  local v = base.load(key, 'a', 'ref')
   for _, u in ipairs(R('SMEMBERS', key .. ':u')) do
     unit.drop(x, u, false)
   end
   for _, sid in ipairs(R('ZRANGE', key .. ':q', 0, -1)) do
     sequence.unstick(x, sid, id)
   end
+end
+
+-- ... and it is forgotten.
+function volunteer.gone(x, id)
+  local key = volunteer.key(x, id)
+  local v = base.load(key, 'a', 'ref')
+  volunteer.strip(x, id)
   R('DEL', key, key .. ':u', key .. ':q')
   R('ZREM', x.P .. 'vols', id)
   R('SREM', x.P .. 'refs', id)
   if v.a and v.ref ~= '1' and R('HINCRBY', x.P .. 'oa', v.a, -1) <= 0 then
     R('HDEL', x.P .. 'oa', v.a)
+    trust.left(x, v.a)
   end
 end
 

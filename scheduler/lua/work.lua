@@ -21,7 +21,7 @@ end
 --   {"ask", then 7 for each: index of the sequence (1-based), "cut" or
 --     "verdict", version, tokens so far, stop strings or fingerprints, model's
 --     name or challenger's tokens, challenger's fingerprints}: decide, and
---     call again with the decisions "version keep stopped" or "version primary
+--     call again with the decisions "version keep stopped drawn" or "version primary
 --     challenger keep"
 --   {"ans", outcome, "unit", unit id, model, span end, attempt, seed, then 11
 --     for each sequence: id, epoch, first, kv_valid, n_predict, max_new,
@@ -51,9 +51,10 @@ local function work(keys, args)
           logprobs = args[i + 7], decision = args[i + 8],
         })
       end
-      local plan = commit.plan(x, vid, u, results)
+      local plan = commit.plan(x, vid, v, u, results)
       if #plan.ask > 0 then return {'ask', unpack(plan.ask)} end
-      outcome = commit.apply(x, vid, v, u, plan, tonumber(args[13]))
+      outcome = commit.apply(x, p, vid, v, u, plan, tonumber(args[13]),
+                             struct.unpack('<I4', args[6]))
     end
     requeue_unlisted(x, vid, args[10])
     R('HSET', key, 'an', args[3], 'ao', outcome, 'ar', '')

@@ -216,7 +216,7 @@ static void without_a_referee_a_third_account_decides(void)
 static void a_rollback_keeps_the_right_prefix(void)
 {
     struct world w;
-    struct fake f[2];
+    struct fake f[3];
     uint32_t i = 0;
 
     world_init(&w, NULL);
@@ -237,14 +237,13 @@ static void a_rollback_keeps_the_right_prefix(void)
     CHECK_EQ(world_redis(&w, "HSTRLEN " CELL "s:%u o", i + 1), 4); // one token
     CHECK_EQ(world_redis(&w, "HSTRLEN " CELL "s:%u pr", i + 1), 16);
     CHECK_EQ(f[1].rows > 0, true);
-    // alone, it may try again, and better
-    f[0].mode = FAKE_HONEST;
-    fake_go(&f[0]);
+    fake_join(&f[2], &w, 2, 2, false);
     fake_go(&f[1]);
+    fake_go(&f[2]);
     fakes_until_final(&w, "batch_1", 5000);
     world_check(&w, "batch_1", i + 1, false, true);
     fakes_output(&w, "batch_1");
-    stop_all(&w, f, 2);
+    stop_all(&w, f, 3);
 }
 
 static void short_units(struct sched_policy *p)
@@ -257,7 +256,7 @@ static void short_units(struct sched_policy *p)
 static void blame_goes_to_the_stint_that_is_wrong(void)
 {
     struct world w;
-    struct fake f[3];
+    struct fake f[4];
     struct standing s;
 
     world_init(&w, short_units);
@@ -274,7 +273,8 @@ static void blame_goes_to_the_stint_that_is_wrong(void)
     fake_go(&f[1]);
     fake_go(&f[2]);
     world_run(&w, 300);
-    f[1].mode = FAKE_HONEST;
+    fake_join(&f[3], &w, 3, 3, false); // the second is banned by now, or soon
+    fake_go(&f[3]);
     fakes_until_final(&w, "batch_1", 8000);
     world_check(&w, "batch_1", LINES, false, true);
     s = standing_of(&w);
@@ -284,7 +284,7 @@ static void blame_goes_to_the_stint_that_is_wrong(void)
     CHECK(s.credit[1] > 0); // what it did was right
     fakes_output(&w, "batch_1");
     fake_release(&f[0]);
-    stop_all(&w, f + 1, 2);
+    stop_all(&w, f + 1, 3);
 }
 
 int main(void)

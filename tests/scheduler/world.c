@@ -386,7 +386,8 @@ void world_batch_of(struct world *w, const char *id, const char *key,
                                     .input_bytes = 1000,
                                     .n_lines = n,
                                     .callback_url = "",
-                                    .callback_secret = ""};
+                                    .callback_secret = "",
+                                    .redundancy = w->redundancy};
     struct waited done = {0};
     struct took took = {0};
 
@@ -502,7 +503,7 @@ static void on_results(enum err err, const struct sched_result *r, size_t n,
         CHECK_EQ(r[i].finish, finish);
         CHECK(probs_right(&r[i], line));
         CHECK_EQ(r[i].seed, line_seed(line));
-        CHECK(r[i].n_makers >= 1 && r[i].checker.name[0]);
+        CHECK(r[i].n_makers >= 1);
         CHECK(r[i].blob.len == 4 && memcmp(r[i].blob.ptr, "blob", 4) == 0);
     }
     c->next = next;

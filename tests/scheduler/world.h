@@ -24,6 +24,7 @@ struct world {
     struct sched_policy policy;
     struct sched_model model;
     bool up;
+    uint32_t redundancy; // of the batches to come
 };
 
 enum {
