@@ -15,7 +15,8 @@
 --   v:<id>       hash  a volunteer; see volunteer.lua
 --   v:<id>:u     set   units it holds
 --   v:<id>:q     zset  its sticky sequences that are ready -> since when
---   oa           hash  account -> volunteers it has online, referees aside
+--   oa           hash  account -> volunteers it has online, but for
+--                      referees and the banned
 --   refs         set   referees online
 --   s:<n>        hash  a sequence; see sequence.lua
 --   sids         int   the last sequence id

@@ -24,6 +24,33 @@ local function others(x, set)
   return n
 end
 
+-- May an account that is trusted, or is not, check what these stints made?
+-- Newcomers do not vouch for newcomers.
+local function may_vouch(x, p, stints, trusted)
+  if trusted then return true end
+  for _, a in ipairs(trust.makers(stints)) do
+    if not trust.trusted(x, p, a) then return false end
+  end
+  return true
+end
+
+-- Is anyone online who may check s? set: those involved in it.
+local LOOK = 100 -- accounts
+local function vouchers(x, c, s, set)
+  if others(x, set) <= 0 then return false end
+  if may_vouch(x, c.p, s.sn, false) then return true end
+  if not c.vouchers then
+    c.vouchers = {}
+    for _, a in ipairs(R('HRANDFIELD', x.P .. 'oa', LOOK)) do
+      if trust.trusted(x, c.p, a) then table.insert(c.vouchers, a) end
+    end
+  end
+  for _, a in ipairs(c.vouchers) do
+    if not set[a] then return true end
+  end
+  return false
+end
+
 -- Put sequence sid into the unit being formed, if it fits. kind as in unit.lua.
 local function add(x, c, sid, kind)
   local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'ep', 'at', 'np',
@@ -82,9 +109,8 @@ local function share(x, c, key)
   return math.ceil(R('ZCARD', key) / math.max(n, 1))
 end
 
--- Lines of other accounts that wait for a check. A newcomer looks first for
--- lines of accounts that are trusted: two newcomers are paired last, and never
--- for a batch that asks for more than spot checks, if there is a referee.
+-- Lines of other accounts that wait for a check. Two newcomers are not paired
+-- where there is a referee, else last.
 local function add_checks(x, c)
   local queue = x.P .. 'c:' .. c.m
   local later, refs = {}, R('SCARD', x.P .. 'refs') > 0
@@ -92,21 +118,19 @@ local function add_checks(x, c)
   for _, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
     if not room(c) then return end
     local s = base.load(sequence.key(x, sid), 'sn', 'bad', 'av', 'avt', 'ck',
-                        'rf', 'b')
+                        'rf')
     if not s.sn then
       R('ZREM', queue, sid)
     else
-      local set, trusted = involved(s), c.trusted
+      local set = involved(s)
       if not set[c.v.a] and not sequence.avoids(x, s, c.vid) and
          (s.rf ~= '1' or not refs) then
-        for a in pairs(set) do
-          trusted = trusted or trust.trusted(x, c.p, a)
-        end
-        if not trusted and refs and
-           R('HGET', batch.key(x, s.b), 'red') ~= '1' then
-          c.refused = true
-        elseif not trusted then
-          table.insert(later, sid)
+        if not may_vouch(x, c.p, s.sn, c.trusted) then
+          if refs then
+            c.refused = true
+          else
+            table.insert(later, sid)
+          end
         elseif add(x, c, sid, 'c') then
           c.fresh = c.fresh + 1
         end
@@ -149,7 +173,8 @@ local function add_overdue(x, c)
     local s = base.load(sequence.key(x, sid), 'sn', 'bad', 'ck', 'rf')
     if not s.sn then
       R('ZREM', queue, sid)
-    elseif s.rf == '1' or since <= due or others(x, involved(s)) <= 0 then
+    elseif s.rf == '1' or since <= due or
+           not vouchers(x, c, s, involved(s)) then
       if add(x, c, sid, 'c') then c.fresh = c.fresh + 1 end
     else
       c.next_ms = math.min(c.next_ms, math.max(since - due, 20))

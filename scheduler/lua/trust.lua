@@ -158,9 +158,11 @@ function trust.drop(x, sid, s)
   out_of_pending(x, sid, s)
 end
 
--- A banned account's volunteers lose all that they hold.
+-- A banned account's volunteers lose all that they hold, and count no more as
+-- online.
 local function ban(x, a)
   R('HSET', account(x, a), 'ban', '1')
+  R('HDEL', x.P .. 'oa', a)
   base.count(x, 'bans', 1)
   for _, id in ipairs(R('ZRANGE', x.P .. 'vols', 0, -1)) do
     if R('HGET', volunteer.key(x, id), 'a') == a then volunteer.strip(x, id) end

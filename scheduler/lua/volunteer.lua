@@ -42,7 +42,7 @@ local function join(keys, args)
     R('SADD', x.P .. 'refs', args[1])
     return 'ok'
   end
-  R('HINCRBY', x.P .. 'oa', args[3], 1)
+  if not trust.banned(x, args[3]) then R('HINCRBY', x.P .. 'oa', args[3], 1) end
   local a = base.load(acct, 'be', 'run')
   local be = a.be or ''
   if not (',' .. be .. ','):find(',' .. args[5] .. ',', 1, true) and

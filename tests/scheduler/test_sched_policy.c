@@ -220,6 +220,34 @@ static void colluders_cannot_vouch_for_each_other(void)
     stop_all(&w, f, 7);
 }
 
+// Nor do two newcomers at the default redundancy. Both are found, though nobody
+// who is trusted is there.
+static void two_newcomers_are_not_paired(void)
+{
+    enum { LINES = 32 };
+    struct world w;
+    struct fake f[4];
+
+    world_init(&w, NULL);
+    world_batch(&w, "batch_1", LINES, false);
+    start(f, &w, 2, false);
+    fake_join(&f[2], &w, 9, 9, true);
+    f[0].mode = f[1].mode = FAKE_WRONG_TOKEN;
+    go(f, 3);
+    for (int i = 0; i < 80; i++)
+        if (account(&w, 1, "ban") + account(&w, 2, "ban") < 2)
+            world_run(&w, 50);
+    CHECK_EQ(account(&w, 1, "ban") + account(&w, 2, "ban"), 2);
+    CHECK_EQ(f[0].check_seqs + f[1].check_seqs, 0);
+    fake_join(&f[3], &w, 3, 3, false);
+    fake_go(&f[3]);
+    fakes_until_final(&w, "batch_1", 8000);
+    world_check(&w, "batch_1", LINES, false, true);
+    CHECK_EQ(account(&w, 3, "st"), 0);
+    fakes_output(&w, "batch_1");
+    stop_all(&w, f, 4);
+}
+
 // Who leaves has one of its pending lines checked; then they are final, though
 // the batch goes on.
 static void who_leaves_is_settled(void)
@@ -261,6 +289,7 @@ int main(void)
     strikes_are_forgotten();
     a_batch_may_ask_for_three();
     colluders_cannot_vouch_for_each_other();
+    two_newcomers_are_not_paired();
     who_leaves_is_settled();
     return 0;
 }

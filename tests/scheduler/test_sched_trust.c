@@ -100,6 +100,12 @@ static void a_liar_is_caught_and_named(void)
     }
 }
 
+// An account has trust: newcomers may check what it made.
+static void earned(struct world *w, int account)
+{
+    world_redis(w, "HSET " CELL "acct:0%dab%060d run 15", account, 0);
+}
+
 // A checker that always differs never stops a line, and pays for it.
 static void a_checker_that_lies_loses(void)
 {
@@ -108,7 +114,9 @@ static void a_checker_that_lies_loses(void)
     struct standing s;
 
     world_init(&w, NULL);
+    w.redundancy = 2;
     gather(&w, f, 2, FAKE_WRONG_PRINT, true);
+    earned(&w, 2);
     f[0].slots = 0;
     world_run(&w, 20);
     world_batch(&w, "batch_1", LINES, false);
@@ -168,7 +176,7 @@ static void soon(struct sched_policy *p)
     p->sticky_ms = 100;
 }
 
-// A second account is online but never calls.
+// A second account is online, and may check, but never calls.
 static void the_referee_checks_what_nobody_picks_up(void)
 {
     struct world w;
@@ -179,6 +187,7 @@ static void the_referee_checks_what_nobody_picks_up(void)
     fake_join(&f[0], &w, 1, 1, false);
     fake_join(&f[1], &w, 2, 2, false);
     fake_join(&f[2], &w, 9, 9, true);
+    earned(&w, 2);
     fake_go(&f[0]);
     fake_go(&f[2]);
     world_batch(&w, "batch_1", 4, false);
