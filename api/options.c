@@ -28,7 +28,7 @@ static const char usage[] =
     "  --max-clients N      connections at once (default 10000)\n"
     "  --read-ms N          time to send a request (default 60000; large\n"
     "                       bodies get more)\n"
-    "  --progress-ms N      volunteers that compute say so (default 2000)\n"
+    "  --progress-ms N      volunteers that compute say so (default 700)\n"
     "  --grace-ms N         a volunteer whose page closed may come back for "
     "so\n"
     "                       long (default 3000)\n"
@@ -224,7 +224,7 @@ int api_options_parse(struct api_options *opt, int argc, char **argv,
         .log_bytes = UINT64_C(1) << 30,
         .max_body = UINT64_C(100) << 20,
         .max_clients = 10000,
-        .progress_ms = 2000,
+        .progress_ms = 700,
         .read_ms = 60000,
         .grace_ms = 3000,
     };

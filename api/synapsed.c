@@ -64,11 +64,31 @@ static void on_model_put(enum err err, void *ctx)
         server->models_put = true;
 }
 
+// What each shard takes of a volunteer's memory; the caller's to free, NULL if
+// memory ran out.
+static struct sched_shard *shard_sizes(const struct api_model *m)
+{
+    const struct arch *arch = &m->manifest.arch;
+    uint32_t n = m->manifest.n_shards;
+    struct sched_shard *sizes = calloc(n ? n : 1, sizeof *sizes);
+
+    for (uint32_t i = 0; sizes && i < n; i++) {
+        const struct manifest_shard *s = &m->manifest.shards[i];
+
+        sizes[i].n_bytes = s->file.n_bytes;
+        sizes[i].kv_bytes = (uint64_t)(s->layer_end - s->layer_first) *
+                            arch->n_ctx * arch->n_kv_heads *
+                            (2 * (uint64_t)arch->head_dim + 2);
+    }
+    return sizes;
+}
+
 // Tell the store which models there are; at every connect, as it may be new.
 static void models_put(struct api_server *server)
 {
     for (size_t i = 0; i < server->models.n; i++) {
         const struct api_model *m = &server->models.items[i];
+        struct sched_shard *shards = shard_sizes(m);
         struct sched_model model = {
             .name = m->manifest.name,
             .n_shards = (uint16_t)m->manifest.n_shards,
@@ -76,13 +96,17 @@ static void models_put(struct api_server *server)
             .context = m->manifest.arch.n_ctx,
             .n_params = m->n_params,
             .n_ends = m->manifest.arch.n_ends,
+            .dim = m->manifest.arch.d_model,
+            .shards = shards,
         };
 
         memcpy(model.id, m->id, sizeof model.id);
         memcpy(model.ends, m->manifest.arch.ends, sizeof m->manifest.arch.ends);
-        if (sched_model_put(server->store, &model, on_model_put, server))
+        if (!shards ||
+            sched_model_put(server->store, &model, on_model_put, server))
             api_log(API_LOG_WARN, "model_put", "model=%s error=later",
                     m->manifest.name);
+        free(shards);
     }
 }
 
@@ -132,6 +156,7 @@ static bool store_start(struct api_server *server)
 
     sched_policy_init(&policy);
     policy.grace_ms = server->options.grace_ms;
+    policy.log_bytes = server->options.log_bytes;
     options.policy = &policy;
     if (!server->options.redis[0]) {
         err = api_redis_child_start(server->base, server->options.data,

@@ -142,7 +142,7 @@ static void on_message(redisAsyncContext *redis, void *r, void *arg)
     }
     const redisReply *what = reply->element[2];
     if (link->up && what->type == REDIS_REPLY_STRING && what->len)
-        link->hooks.on_wake(what->str[0], link->hooks.ctx);
+        link->hooks.on_wake(what->str, link->hooks.ctx);
 }
 
 static redisAsyncContext *open_one(struct sched_link *link)

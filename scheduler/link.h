@@ -16,7 +16,7 @@ enum { SCHED_CELL_MAX = 16 };
 
 struct sched_link_hooks {
     void (*on_state)(bool up, const char *why, void *ctx);
-    void (*on_wake)(char what, void *ctx);         // the message's first byte
+    void (*on_wake)(const char *what, void *ctx);  // the message
     void (*on_error)(const char *text, void *ctx); // Redis refused a call
     void *ctx;
 };

@@ -1,5 +1,6 @@
 #include "scheduler/model.h"
 
+#include "base/syn1.h"
 #include "redundancy/credit.h"
 #include "scheduler/state.h"
 
@@ -14,6 +15,19 @@ static void put_u32s(struct sched_args *args, const uint32_t *v, size_t n)
     }
 }
 
+static void put_shards(struct sched_args *args, const struct sched_model *model)
+{
+    sched_args_put(args, "", 0);
+    for (size_t i = 0; model->dim && i < model->n_shards; i++) {
+        uint8_t b[16];
+        struct bytes_out out = {b, sizeof b, 0, false};
+
+        bytes_put_u64(&out, model->shards[i].n_bytes);
+        bytes_put_u64(&out, model->shards[i].kv_bytes);
+        sched_args_append(args, b, sizeof b);
+    }
+}
+
 enum err sched_model_put(struct sched_store *store,
                          const struct sched_model *model, sched_done_fn *fn,
                          void *ctx)
@@ -22,7 +36,7 @@ enum err sched_model_put(struct sched_store *store,
 
     if (!sched_text_fits(model->name, 1, SCHED_MODEL_NAME_MAX) ||
         !model->n_shards || model->n_ends > SCHED_ENDS_MAX ||
-        model->context < 2 || !model->n_vocab)
+        model->context < 2 || !model->n_vocab || model->dim > SYN1_DIM_MAX)
         return ERR_RANGE;
     sched_args_put(&args, model->id, sizeof model->id);
     sched_args_text(&args, model->name);
@@ -31,5 +45,7 @@ enum err sched_model_put(struct sched_store *store,
     sched_args_u64(&args, model->context);
     put_u32s(&args, model->ends, model->n_ends);
     sched_args_u64(&args, redun_credit_1000(model->n_params));
+    sched_args_u64(&args, model->dim);
+    put_shards(&args, model);
     return sched_call_done(store, "model_put", &args, fn, ctx);
 }

@@ -6,6 +6,12 @@
 
 enum { SCHED_ENDS_MAX = 16, SCHED_MODEL_NAME_MAX = 127 };
 
+// What a volunteer needs for one shard.
+struct sched_shard {
+    uint64_t n_bytes;  // of its file
+    uint64_t kv_bytes; // of a sequence of the full context
+};
+
 struct sched_model {
     uint8_t
         id[SCHED_HASH_LEN]; // SHA-256 of the manifest; SYN1 carries 16 bytes
@@ -16,6 +22,8 @@ struct sched_model {
     uint64_t n_params;      // for credit
     uint32_t n_ends;        // 0 .. SCHED_ENDS_MAX
     uint32_t ends[SCHED_ENDS_MAX]; // token ids that end a sequence
+    uint32_t dim; // elements of a row between shards; 0: it is never split
+    const struct sched_shard *shards; // n_shards, unless dim is 0
 };
 
 // Tell the store about a model, at start; repeating it changes nothing. Must

@@ -41,6 +41,8 @@ MUST_USE enum err sched_call_done(struct sched_store *store,
 
 // In work.c: all held calls look again (also those in flight, if they must).
 void sched_work_wake_all(struct sched_store *store);
+// In work.c: the held call of this volunteer looks again.
+void sched_work_wake(struct sched_store *store, const char *volunteer);
 // In work.c: end all calls with ERR_STORE.
 void sched_work_end_all(struct sched_store *store);
 

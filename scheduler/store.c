@@ -59,6 +59,8 @@ void sched_policy_init(struct sched_policy *policy)
         .sweep_ms = 500,
         .keep_ms = INT64_C(30) * 86400 * 1000,
         .seed_ms = 600000,
+        .stage_ms = 1400,
+        .log_bytes = UINT64_C(1) << 30,
     };
 }
 
@@ -71,13 +73,14 @@ static void policy_text(struct sched_store *store)
              "%" PRId64 " %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32
              " %" PRId64 " %" PRId64 " %" PRIu32 " %" PRId64 " %" PRId64
              " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64
-             " %" PRId64 " %d %d %d %d %" PRId64 " %d",
+             " %" PRId64 " %d %d %d %d %" PRId64 " %d"
+             " %" PRId64 " %" PRIu64,
              p->unit_ms, p->unit_seqs, p->units_held, p->first_new, p->max_new,
              p->first_lease_ms, p->lease_ms, p->lease_factor, p->progress_ms,
              p->referee_after_ms, p->sticky_ms, p->seen_ms, p->grace_ms,
              p->retake_ms, p->keep_ms, p->seed_ms, REDUN_TRUST_RUN,
              REDUN_PROBATION, REDUN_WINDOW, REDUN_STRIKES_MAX, REDUN_STRIKE_MS,
-             REDUN_SEASON_CHECKS);
+             REDUN_SEASON_CHECKS, p->stage_ms, p->log_bytes);
 }
 
 static void job_soon(struct sched_store *store)
@@ -162,12 +165,16 @@ static void on_state(bool up, const char *why, void *ctx)
     job_soon(store);
 }
 
-static void on_wake(char what, void *ctx)
+static void on_wake(const char *what, void *ctx)
 {
     struct sched_store *store = ctx;
 
-    if (what == 'j') {
+    if (*what == 'j') {
         job_soon(store);
+        return;
+    }
+    if (*what == 'v') {
+        sched_work_wake(store, what + 1);
         return;
     }
     store->wakes++;

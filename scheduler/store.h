@@ -56,13 +56,15 @@ struct sched_policy {
     uint32_t lease_factor;    // ... and this many times the estimate (3)
     int64_t progress_ms;      // a sign of progress extends to this (8000)
     int64_t referee_after_ms; // a check waits this long for a volunteer (5000)
-    int64_t sticky_ms; // ready rows wait this long for their owner (15000)
-    int64_t seen_ms;   // no sign of life for so long: gone (60000)
-    int64_t grace_ms;  // presence lost for so long: gone (3000)
-    int64_t retake_ms; // a held call looks again at least so often (3000)
-    int64_t sweep_ms;  // the store sweeps so often (500; 0: never)
-    int64_t keep_ms;   // finished batches and events stay (30 days)
-    int64_t seed_ms;   // fingerprint seeds are changed so often (600000)
+    int64_t sticky_ms;  // ready rows wait this long for their owner (15000)
+    int64_t seen_ms;    // no sign of life for so long: gone (60000)
+    int64_t grace_ms;   // presence lost for so long: gone (3000)
+    int64_t retake_ms;  // a held call looks again at least so often (3000)
+    int64_t sweep_ms;   // the store sweeps so often (500; 0: never)
+    int64_t keep_ms;    // finished batches and events stay (30 days)
+    int64_t seed_ms;    // fingerprint seeds are changed so often (600000)
+    int64_t stage_ms;   // deadline of a unit for a partial span, at most (1400)
+    uint64_t log_bytes; // budget of the activation log (1 GiB)
 };
 
 // The defaults named above.

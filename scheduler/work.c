@@ -43,6 +43,7 @@ struct sched_work {
     uint64_t wakes;               // seen by the store at the last take
     enum syn1_outcome outcome;
     bool in_flight;
+    bool woken;      // while in flight
     bool superseded; // a newer call of the volunteer has come
 };
 
@@ -127,7 +128,8 @@ static void park(struct sched_work *work, struct sched_empty empty,
         end_empty(work, empty);
         return;
     }
-    timer_in(work, work->wakes != work->store->wakes ? 0 : next_ms);
+    bool again = work->woken || work->wakes != work->store->wakes;
+    timer_in(work, again ? 0 : next_ms);
 }
 
 static void on_released(enum err err, void *ctx)
@@ -176,19 +178,21 @@ static void on_answer(struct sched_work *work, struct sched_walk *walk)
         end_frame(work, err, frame, len);
         return;
     }
-    struct sched_empty empty = {SYN1_NO_WORK, 0, NULL, 0};
+    struct sched_empty empty = {SYN1_NO_WORK, 0, NULL, 0, 0};
     uint32_t reason = sched_walk_u32(walk);
     int64_t next_ms = sched_walk_i64(walk);
     struct bytes model = sched_walk_bytes(walk);
+    uint32_t span_first = sched_walk_u32(walk);
     uint32_t span_end = sched_walk_u32(walk);
     if (walk->bad || !reason || reason >= SYN1_REASON_END ||
-        span_end > UINT16_MAX) {
+        span_end > UINT16_MAX || span_first > span_end) {
         end(work, ERR_FORMAT, NULL, 0);
         return;
     }
     empty.reason = (enum syn1_reason)reason;
     if (model.len == SYN1_ID_LEN) {
         empty.model = model.ptr;
+        empty.span_first = (uint16_t)span_first;
         empty.span_end = (uint16_t)span_end;
     }
     park(work, empty, next_ms);
@@ -248,14 +252,6 @@ static uint64_t rows_a_token(const struct syn1_call *call)
     return k < K_MIN ? K_MIN : k > K_MAX ? K_MAX : k;
 }
 
-static void put_models(struct sched_args *args, const struct syn1_call *call)
-{
-    sched_args_put(args, "", 0);
-    for (size_t i = 0; i < call->n_models; i++)
-        sched_args_append(args, call->models + i * (SYN1_ID_LEN + 4),
-                          SYN1_ID_LEN);
-}
-
 static void send_take(struct sched_work *work)
 {
     struct sched_store *store = work->store;
@@ -280,10 +276,12 @@ static void send_take(struct sched_work *work)
     // a call that nobody waits for only has its result committed
     sched_args_text(&args, store->draining || !work->fn ? "1" : "0");
     sched_args_put(&args, call->held, (size_t)call->n_held * SYN1_ID_LEN);
-    put_models(&args, call);
+    sched_args_put(&args, call->models,
+                   (size_t)call->n_models * (SYN1_ID_LEN + 4));
     sched_result_put(&args, work->has_result ? &work->result : NULL,
                      work->decisions);
     work->wakes = store->wakes;
+    work->woken = false;
     work->sent_ms = sched_clock_ms();
     err = sched_link_call(store->link, "work", &args, on_taken, work);
     if (!err)
@@ -300,7 +298,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
     (void)fd, (void)what;
     if (work->superseded && work->sent_ms)
-        end_empty(work, (struct sched_empty){SYN1_NO_WORK, RETRY_MS, NULL, 0});
+        end_empty(work,
+                  (struct sched_empty){SYN1_NO_WORK, RETRY_MS, NULL, 0, 0});
     else if (!sched_link_up(work->store->link) && time_is_up(work))
         end(work, ERR_STORE, NULL, 0);
     else
@@ -421,6 +420,18 @@ void sched_work_wake_all(struct sched_store *store)
             continue; // one in flight sees the count when its reply comes
         int64_t wait = w->sent_ms + RETAKE_MIN_MS - now;
         timer_in(w, wait);
+    }
+}
+
+void sched_work_wake(struct sched_store *store, const char *volunteer)
+{
+    for (struct sched_work *w = store->works; w; w = w->next) {
+        if (!w->fn || strcmp(w->id, volunteer) != 0)
+            continue;
+        if (w->in_flight)
+            w->woken = true;
+        else
+            timer_in(w, 0);
     }
 }
 

@@ -11,7 +11,7 @@
 #include "scheduler/state.h"
 
 enum {
-    UNIT_SEQ_FIELDS = 11, // of a sequence in an "ans" reply
+    UNIT_SEQ_FIELDS = 13, // of a sequence in an "ans" reply
     ASK_FIELDS = 7,       // of a sequence in an "ask" reply
     ANSWER_BODY_LEN = 12,
 };
@@ -99,6 +99,8 @@ void sched_result_put(struct sched_args *args, const struct syn1_frame *result,
         sched_args_put(args, seq.logprobs,
                        seq.logprobs ? seq.n_tokens * (4 + 8 * (size_t)seq.n_top)
                                     : 0);
+        sched_args_put(args, seq.rows,
+                       seq.n_rows * syn1_row_len(result->header.dim));
         sched_args_text(args, decisions->text[i++]);
     }
 }
@@ -233,10 +235,13 @@ enum err sched_decide(struct sched_walk *walk, const struct syn1_frame *result,
 }
 
 // The next sequence of an "ans" reply.
-static bool unit_seq(struct sched_walk *walk, struct syn1_unit_seq *out)
+static bool unit_seq(struct sched_walk *walk, const struct syn1_header *header,
+                     struct syn1_unit_seq *out)
 {
     struct syn1_unit_seq s = {0};
-    struct bytes sampling, bias, stop, tokens;
+    struct bytes sampling, bias, stop, tokens, rows;
+    bool has_tokens = header->flags & SYN1_TOKENS;
+    bool has_rows = header->flags & SYN1_ROWS;
 
     s.id = sched_walk_u64(walk);
     s.epoch = sched_walk_u32(walk);
@@ -248,13 +253,17 @@ static bool unit_seq(struct sched_walk *walk, struct syn1_unit_seq *out)
     sampling = sched_walk_bytes(walk);
     bias = sched_walk_bytes(walk);
     stop = sched_walk_bytes(walk);
+    s.n_rows = sched_walk_u32(walk);
     tokens = sched_walk_bytes(walk);
+    rows = sched_walk_bytes(walk);
     if (walk->bad || !sched_sampling_get(sampling, &s.sampling) ||
         bias.len / 8 > SYN1_BIAS_MAX || stop.len / 4 > SYN1_STOP_MAX ||
-        tokens.len / 4 > SYN1_POS_MAX || !tokens.len)
+        !s.n_rows || s.n_rows > SYN1_POS_MAX ||
+        tokens.len != (has_tokens ? (size_t)s.n_rows * 4 : 0) ||
+        rows.len != (has_rows ? s.n_rows * syn1_row_len(header->dim) : 0))
         return false;
-    s.n_rows = (uint32_t)(tokens.len / 4);
-    s.tokens = tokens.ptr;
+    s.tokens = has_tokens ? tokens.ptr : NULL;
+    s.rows = has_rows ? rows.ptr : NULL;
     s.n_bias = (uint16_t)(bias.len / 8);
     s.bias = bias.ptr;
     s.n_stop = (uint16_t)(stop.len / 4);
@@ -277,6 +286,7 @@ static enum err answer(uint64_t number, const struct sched_empty *about,
         return ERR_NOMEM;
     if (about && about->model && about->span_end) {
         memcpy(header.model, about->model, SYN1_ID_LEN);
+        header.span_first = about->span_first;
         header.span_end = about->span_end;
     }
     syn1_begin(&b, &header);
@@ -305,28 +315,35 @@ enum err sched_answer_empty(uint64_t number, enum syn1_outcome outcome,
 // The unit frame of an "ans" reply; *out is the caller's to free.
 static enum err unit_frame(struct sched_walk *walk, struct bytes_out *out)
 {
-    struct syn1_header header = {.kind = SYN1_UNIT, .flags = SYN1_TOKENS};
+    struct syn1_header header = {.kind = SYN1_UNIT};
     struct syn1_unit_seq seq;
     struct sched_walk again;
     struct bytes id, model, seed;
     size_t cap = SYN1_HEADER_LEN + SYN1_CRC_LEN;
-    uint32_t span_end;
+    uint32_t span_first, span_end, flags;
 
     id = sched_walk_bytes(walk);
     model = sched_walk_bytes(walk);
+    span_first = sched_walk_u32(walk);
     span_end = sched_walk_u32(walk);
     header.attempt = sched_walk_u32(walk);
     seed = sched_walk_bytes(walk);
+    flags = sched_walk_u32(walk);
+    header.dim = sched_walk_u32(walk);
     if (walk->bad || id.len != SYN1_ID_LEN || model.len != SYN1_ID_LEN ||
-        span_end > UINT16_MAX || !bytes_u64(&seed, &header.print_seed))
+        span_end > UINT16_MAX || span_first >= span_end ||
+        flags > (SYN1_TOKENS | SYN1_ROWS | SYN1_PRINTS_ONLY) ||
+        header.dim > SYN1_DIM_MAX || !bytes_u64(&seed, &header.print_seed))
         return ERR_FORMAT;
     memcpy(header.unit, id.ptr, SYN1_ID_LEN);
     memcpy(header.model, model.ptr, SYN1_ID_LEN);
+    header.flags = (uint16_t)flags;
+    header.span_first = (uint16_t)span_first;
     header.span_end = (uint16_t)span_end;
 
     again = *walk;
     while (sched_walk_has(walk, UNIT_SEQ_FIELDS)) {
-        if (!unit_seq(walk, &seq))
+        if (!unit_seq(walk, &header, &seq))
             return ERR_FORMAT;
         cap += syn1_unit_seq_len(&header, &seq);
     }
@@ -338,7 +355,8 @@ static enum err unit_frame(struct sched_walk *walk, struct bytes_out *out)
     if (!out->ptr)
         return ERR_NOMEM;
     syn1_begin(out, &header);
-    while (sched_walk_has(&again, UNIT_SEQ_FIELDS) && unit_seq(&again, &seq))
+    while (sched_walk_has(&again, UNIT_SEQ_FIELDS) &&
+           unit_seq(&again, &header, &seq))
         syn1_put_unit_seq(out, &header, &seq);
     return syn1_end(out);
 }

@@ -44,7 +44,7 @@ struct sched_empty {
     enum syn1_reason reason;
     uint32_t retry_ms;
     const uint8_t *model; // SYN1_ID_LEN bytes, or NULL
-    uint16_t span_end;
+    uint16_t span_first, span_end;
 };
 
 // Make an ANSWER frame. *out is the caller's to free.

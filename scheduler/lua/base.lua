@@ -25,6 +25,8 @@
 --   c:<m>        zset  sequences that wait for a check -> since when
 --   r:<m>        zset  disputed sequences that wait for the referee -> since
 --   sticky       zset  all sequences in any v:<id>:q -> since when
+--   s:<n>:g, s:<n>:l<b>, v:<id>:g, st, sp, w:<m>:<span>, h:<m>:<span>
+--                see stage.lua and log.lua; p:<m> see plan.lua
 --   u:<u>        hash  a unit; see unit.lua. Lives on a while when expired
 --   units        zset  leased units -> deadline
 --   b:<id>       hash  a batch; see batch.lua
@@ -44,7 +46,8 @@
 --   ledger       stream of credit; ledger:at: the last entry that is folded
 --   g            hash  counters of the whole cell
 --   tps:<sec>    int   tokens generated in that second, for a little while
---   wake         channel: "w" there may be work, "j" there may be a job
+--   wake         channel: "w" there may be work, "v<id>" for that volunteer,
+--                "j" there may be a job
 
 -- redis.call is not there yet while the library is loaded.
 local function R(...) return redis.call(...) end
@@ -52,7 +55,7 @@ local function R(...) return redis.call(...) end
 -- One table a room; each file fills its own.
 local base, volunteer, sequence, unit, take = {}, {}, {}, {}, {}
 local commit, file, batch, ask, stats = {}, {}, {}, {}, {}
-local trust, fair = {}, {}
+local trust, fair, log, stage, flow, plan = {}, {}, {}, {}, {}, {}
 
 -- The context of one call.
 function base.open(keys)
@@ -61,12 +64,17 @@ function base.open(keys)
     P = keys[1],
     sec = tonumber(t[1]),
     now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000),
+    wakes = {}, -- volunteers for which there may be work
   }
 end
 
 -- The end of every call that may have made work or jobs.
 function base.close(x)
-  if x.wake then R('PUBLISH', x.P .. 'wake', 'w') end
+  if x.wake then
+    R('PUBLISH', x.P .. 'wake', 'w')
+  else
+    for id in pairs(x.wakes) do R('PUBLISH', x.P .. 'wake', 'v' .. id) end
+  end
   if x.job then R('PUBLISH', x.P .. 'wake', 'j') end
 end
 
@@ -97,7 +105,7 @@ local POLICY = {
   'first_lease_ms', 'lease_ms', 'lease_factor', 'progress_ms',
   'referee_after_ms', 'sticky_ms', 'seen_ms', 'grace_ms', 'retake_ms',
   'keep_ms', 'seed_ms', 'trust_run', 'probation', 'window', 'strikes',
-  'strike_ms', 'season',
+  'strike_ms', 'season', 'stage_ms', 'log_bytes',
 }
 
 function base.policy(text)

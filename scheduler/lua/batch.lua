@@ -81,12 +81,16 @@ local EXPIRED = '{"code":"batch_expired","message":"This request was not ' ..
   'done before the completion window expired.","param":null}'
 
 -- model_put: ARGV 1 id (32 bytes) 2 name 3 shards 4 vocabulary 5 context
---   6 end ids, packed 7 credit of 1000 rows
+--   6 end ids, packed 7 credit of 1000 rows 8 width of a row, 0: not known
+--   9 for each shard its bytes and the bytes of a sequence's KV, packed u64
 local function model_put(keys, args)
   local x = base.open(keys)
   local m = base.hex(args[1]:sub(1, 16))
   R('HSET', x.P .. 'm:' .. m, 'id', args[1], 'name', args[2], 'span', args[3],
     'vocab', args[4], 'ctx', args[5], 'ends', args[6], 'cr', args[7], 't', x.now)
+  if args[8] ~= '0' then
+    R('HSET', x.P .. 'm:' .. m, 'd', args[8], 'sz', args[9])
+  end
   R('SADD', x.P .. 'models', m)
   return 'ok'
 end

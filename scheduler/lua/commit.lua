@@ -10,7 +10,8 @@
 local HELD = {w = 'r', c = 'k', x = 'x'}
 local LATE = {w = 'q', c = 'c', x = 'd'}
 
-local function alive(s, r, u)
+local function alive(x, vid, s, r, u)
+  if r[7] == 'g' then return s.b and flow.alive(x, vid, s, r, u) end
   if not s.b or s.ep ~= tostring(r[2]) or #s.o / 4 ~= r[8] then return false end
   if s.u == u then return s.st == HELD[r[7]] end
   return s.u == '' and s.lu == u and s.st == LATE[r[7]]
@@ -34,12 +35,20 @@ end
 -- up to an end token; and nothing after one.
 local function formed(r, s, res, M)
   local n = #res.tokens / 4
+  if r[7] == 'g' and r[6] == 0 and s.G.path[#s.G.path] == r[10] then
+    return n == 0, false
+  elseif r[7] == 'g' and s.G.path[#s.G.path] ~= r[10] then
+    return flow.formed(s, r, res), false
+  end
   local stop, vocab = ends(M, s), tonumber(M.vocab)
-  if #res.prints ~= n * 16 or #res.logprobs ~= n * probs_len(s) or n > r[5] + r[6] or n == 0 then return false end
+  if #res.prints ~= n * 16 or #res.logprobs ~= n * probs_len(s) or
+     n > r[5] + r[6] or n == 0 then
+    return false
+  end
   for i = 1, n do
     local t = struct.unpack('<I4', res.tokens, i * 4 - 3)
     if t >= vocab then return false end
-    if r[7] == 'w' and stop[t] then return i == n, true end
+    if (r[7] == 'w' or r[7] == 'g') and stop[t] then return i == n, true end
   end
   return n == r[5] + r[6], false
 end
@@ -72,7 +81,7 @@ end
 
 -- Returns the plan: {U = unit or nil, acts = {...}, ask = {...}, fault}.
 function commit.plan(x, vid, v, u, results)
-  local U = base.load(unit.key(x, u), 'v', 'm', 't0', 'wp', 'rows')
+  local U = base.load(unit.key(x, u), 'v', 'm', 't0', 'wp', 'rows', 'stage')
   local plan = {acts = {}, ask = {}}
   if U.v ~= vid or trust.banned(x, v.a) then return plan end
   local M = base.load(x.P .. 'm:' .. U.m, 'vocab', 'ends', 'ctx', 'name')
@@ -91,7 +100,7 @@ function commit.plan(x, vid, v, u, results)
                         'sp', 'ie', 'sx', 'sm', 'lp', 'tc', 'ct', 'cp', 'cw',
                         'ck')
     local act = {r = r, s = s, res = res}
-    if not alive(s, r, u) then
+    if not alive(x, vid, s, r, u) then
       act.what = 'drop'
     elseif res.status ~= 0 then
       act.what = 'status'
@@ -100,7 +109,14 @@ function commit.plan(x, vid, v, u, results)
       act.what, act.stop = ok and 'take' or 'fault', stop
       act.d = decided(s, res)
       if ok and not act.d then
-        if r[7] ~= 'w' then
+        if r[7] == 'g' then
+          if s.sx ~= '' and r[6] == 1 then
+            for _, w in ipairs({i, 'cut', tonumber(s.ver), s.o, s.sx, M.name,
+                                trust.snapshot(x, {})}) do
+              table.insert(plan.ask, w)
+            end
+          end
+        elseif r[7] ~= 'w' then
           for _, v in ipairs({i, 'verdict', tonumber(s.ver), s.o, s.pr,
                               r[7] == 'x' and s.ct or '',
                               r[7] == 'x' and s.cp or ''}) do
@@ -244,18 +260,28 @@ function commit.apply(x, p, vid, v, u, plan, compute_us, random)
   for _, act in ipairs(plan.acts) do
     if act.what == 'take' then
       outcome = 1
-      if act.r[7] == 'w' then
+      if act.r[7] == 'g' then
+        tokens = tokens + flow.take(x, p, vid, v, act, plan.M)
+      elseif act.r[7] == 'w' then
         tokens = tokens + take_tokens(x, p, vid, v, act, plan.M)
       else
         take_verdict(x, p, vid, v, act)
       end
     elseif act.what == 'status' then
       outcome = 1
-      take_status(x, vid, act, u)
+      if act.r[7] == 'g' then
+        flow.status(x, vid, act, u)
+      else
+        take_status(x, vid, act, u)
+      end
     elseif act.what == 'fault' then
       wrong = true
-      sequence.avoid(x, act.r[1], vid)
-      unit.back(x, u, vid, act.r, false)
+      if act.r[7] == 'g' then
+        flow.refused(x, vid, act.r, u)
+      else
+        sequence.avoid(x, act.r[1], vid)
+        unit.back(x, u, vid, act.r, false)
+      end
     end
   end
   if wrong then
@@ -264,7 +290,12 @@ function commit.apply(x, p, vid, v, u, plan, compute_us, random)
     R('HINCRBY', volunteer.key(x, vid), 'faults', 1)
   end
   if outcome == 1 then
-    measure(x, vid, v, plan.U, tokens, compute_us)
+    if plan.U.stage then
+      flow.measure(x, vid, v, plan.U, compute_us)
+      stats.tick(x, tokens)
+    else
+      measure(x, vid, v, plan.U, tokens, compute_us)
+    end
     if v.ref ~= '1' then base.ledger(x, v.a, 'unit') end
     base.count(x, 'units', 1)
   end

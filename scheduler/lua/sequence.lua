@@ -7,7 +7,8 @@
 --   mt most tokens to generate   sm sampling as C packed it, 30 bytes; the seed
 --   is bytes 13 to 20   bi logit biases   ie "1": ignore the model's ends
 --   st  state: q ready, r in a unit, c waits for a check, k being checked,
---       d disputed, x at the referee, p finished, waits for what follows
+--       d disputed, x at the referee, p finished, waits for what follows,
+--       g on a path over several volunteers (stage.lua)
 --   ver rises with each change of state; what C decided on holds for one ver
 --   ep  epoch   at  times its rows were leased in vain
 --   own volunteer that has its KV, "" for none; kv rows of it there
@@ -25,7 +26,7 @@
 --   ct, cp, cw   tokens, fingerprints of the checker that differed, and who
 -- It is deleted when it is final.
 local GROUP = {q = 'n_q', r = 'n_r', c = 'n_c', k = 'n_c', d = 'n_c', x = 'n_c',
-               p = 'n_c'}
+               p = 'n_c', g = 'n_r'}
 
 function sequence.key(x, sid) return x.P .. 's:' .. sid end
 
@@ -138,7 +139,8 @@ function sequence.rollback(x, p, sid, keep)
   local s = base.load(key, 'b', 'm', 'st', 'o', 'pr', 'lp', 'sn', 'ch')
   local stints = {}
   trust.undo(x, p, sid, s)
-  for _, t in ipairs(cmsgpack.unpack(s.sn)) do
+  local on_path = stage.drop(x, sid, s)
+  for _, t in ipairs(on_path and {} or cmsgpack.unpack(s.sn)) do
     if t[5] <= keep and keep < t[6] then
       sequence.blame(x, p, sid, t[2])
     end
@@ -162,7 +164,7 @@ function sequence.final(x, p, sid, checker)
   local key = sequence.key(x, sid)
   local s = base.load(key, 'b', 'm', 'st', 'l', 'cid', 'blob', 'sx', 'sg', 'o',
                       'lp', 'np', 'sm', 'sn', 'fin', 'cov', 'ch', 'ck')
-  local m = base.load(x.P .. 'm:' .. s.m, 'name', 'cr')
+  local m = base.load(x.P .. 'm:' .. s.m, 'name', 'cr', 'span')
   local stints, makers, n, seen = cmsgpack.unpack(s.sn), '', 0, {}
   local n_tokens = #s.o / 4
   for _, t in ipairs(stints) do
@@ -171,9 +173,15 @@ function sequence.final(x, p, sid, checker)
       n = n + 1
       makers = makers .. base.str(t[3]) .. base.str(t[4])
     end
-    local rows = t[6] - t[5]
-    if t[5] == 0 then rows = rows + tonumber(s.np) - 1 end
-    base.ledger(x, t[2], 'work', rows * m.cr / 1000, t[6] - t[5])
+    local rows, tokens, share = t[6] - t[5], t[6] - t[5], 1
+    if t[7] then
+      share = (t[8] - t[7]) / m.span
+      tokens = t[8] == tonumber(m.span) and math.max(t[6] - math.max(t[5],
+                 s.np - 1), 0) or 0
+    elseif t[5] == 0 then
+      rows = rows + tonumber(s.np) - 1
+    end
+    base.ledger(x, t[2], 'work', rows * m.cr / 1000 * share, tokens)
   end
   local checkers = s.ck and s.ck ~= '' and cmsgpack.unpack(s.ck) or {}
   if checker then
@@ -203,6 +211,7 @@ function sequence.forget(x, sid, s)
   R('ZREM', x.P .. 'c:' .. s.m, sid)
   R('ZREM', x.P .. 'r:' .. s.m, sid)
   trust.drop(x, sid, s)
+  stage.drop(x, sid, s)
   sequence.move(x, sid, s, nil)
   R('SREM', x.P .. 'b:' .. s.b .. ':s', sid)
   R('DEL', sequence.key(x, sid))

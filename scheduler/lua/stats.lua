@@ -41,7 +41,7 @@ local function doing(x, id, v)
   for _, u in ipairs(R('SMEMBERS', volunteer.key(x, id) .. ':u')) do
     local rows = R('HGET', unit.key(x, u), 'rows')
     for _, r in ipairs(rows and cmsgpack.unpack(rows) or {}) do
-      if r[7] == 'w' then return 2 end
+      if r[7] == 'w' or r[7] == 'g' then return 2 end
       checks = true
     end
   end

@@ -15,10 +15,11 @@ local function sweep(keys, args)
   end
   for _, id in ipairs(due('vols', x.now)) do volunteer.gone(x, id) end
   for _, u in ipairs(due('units', x.now)) do
-    local v = R('HGET', unit.key(x, u), 'v')
+    local U = base.load(unit.key(x, u), 'v', 'stage')
     unit.drop(x, u, false)
-    if v and R('EXISTS', volunteer.key(x, v)) == 1 then
-      R('HINCRBY', volunteer.key(x, v), 'late', 1)
+    if U.v and R('EXISTS', volunteer.key(x, U.v)) == 1 then
+      R('HINCRBY', volunteer.key(x, U.v), 'late', 1)
+      if U.stage then volunteer.stop(x, U.v) end
     end
   end
   for _, sid in ipairs(due('sticky', x.now - p.sticky_ms)) do

@@ -205,10 +205,10 @@ local function add_new(x, c)
   end
 end
 
--- The model's fingerprint seed, changed now and then.
-local function model(x, m, p, random)
+-- A model, with its fingerprint seed, changed now and then.
+function take.model(x, m, p, random)
   local key = x.P .. 'm:' .. m
-  local M = base.load(key, 'ps', 'pst', 'ctx', 'span')
+  local M = base.load(key, 'ps', 'pst', 'ctx', 'span', 'd')
   if M.span and (not M.ps or tonumber(M.pst) + p.seed_ms < x.now) then
     M.ps = random
     R('HSET', key, 'ps', random, 'pst', x.now)
@@ -223,7 +223,8 @@ local function lease(x, c, uid)
   local each = rate and (c.budget - c.wp) / math.max(c.nw, 1) or p.first_new
   each = math.max(math.min(math.floor(each), p.max_new), 1)
   local rows, weight = {}, c.wp
-  local reply = {'unit', uid, base.unhex(c.m), tonumber(c.M.span), c.at, c.seed}
+  local reply = {'unit', uid, base.unhex(c.m), 0, tonumber(c.M.span), c.at,
+                 c.seed, 1, 0}
   for _, r in ipairs(c.picked) do
     local s, max_new = r.s, 0
     if r.kind == 'w' then
@@ -245,7 +246,8 @@ local function lease(x, c, uid)
     sequence.move(x, r.sid, s, r.kind == 'w' and 'r' or
                                r.kind == 'c' and 'k' or 'x')
     for _, v in ipairs({r.sid, tonumber(s.ep), r.first, r.first, r.n_predict,
-                        max_new, r.np, s.sm, s.bi, s.sp, r.tokens}) do
+                        max_new, r.np, s.sm, s.bi, s.sp, r.rows, r.tokens,
+                        ''}) do
       table.insert(reply, v)
     end
   end
@@ -275,13 +277,14 @@ local function to_fetch(x)
   return best
 end
 
--- {"none", reason, ms until a look is worth while, model or "", its span}
-local function none(reason, next_ms, m, span)
-  return {'none', reason, next_ms, m and base.unhex(m) or '', span or 0}
+-- {"none", reason, ms until a look is worth while, model or "", span}
+local function none(reason, next_ms, m, f, e)
+  return {'none', reason, next_ms, m and base.unhex(m) or '', f or 0, e or 0}
 end
 
 -- The next unit for volunteer vid: {"unit", ...} as in lease, or {"none", ...}.
--- v: a, ref, rate. ask: slots, k, models (list of <m>), uid, seed.
+-- v: a, ref, rate, prate. ask: slots, k, models (list of <m> it holds whole),
+-- spans (list of {m, first, end}, its other spans), uid, seed.
 function take.unit(x, vid, v, ask, p)
   local held = R('SCARD', volunteer.key(x, vid) .. ':u')
   if held >= p.units_held then return none(1, p.retake_ms) end
@@ -292,7 +295,7 @@ function take.unit(x, vid, v, ask, p)
   local models = ask.models
   if own then models = {own, unpack(models)} end
   for _, m in ipairs(models) do
-    local M = model(x, m, p, ask.seed)
+    local M = take.model(x, m, p, ask.seed)
     if M then
       local c = {
         m = m, M = M, p = p, vid = vid, v = v, k = ask.k, held = held, n = 0,
@@ -317,10 +320,14 @@ function take.unit(x, vid, v, ask, p)
       refused, next_ms = refused or c.refused, math.min(next_ms, c.next_ms)
     end
   end
-  if not known then
+  if v.ref ~= '1' then
+    local reply = flow.unit(x, vid, v, ask, p, held)
+    if reply then return reply end
+  end
+  if not known and #ask.spans == 0 then
     local m = to_fetch(x)
     if m then
-      return none(2, next_ms, m, tonumber(R('HGET', x.P .. 'm:' .. m, 'span')))
+      return none(2, next_ms, m, 0, tonumber(R('HGET', x.P .. 'm:' .. m, 'span')))
     end
   end
   return none(full and 7 or refused and 4 or 1, next_ms)

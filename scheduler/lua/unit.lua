@@ -1,7 +1,9 @@
 -- unit.lua - leased units. A unit's hash:
---   v volunteer   m model   t0 when it was taken   w its weight (take.lua)
+--   v volunteer   m model   t0 when it was taken   wp its weight (take.lua), or
+--   its rows if it is for a partial span: then stage is there
 --   rows  packed list of {sequence id, epoch, first, rows, n_predict, max_new,
---         kind, tokens it had}; kind: w work, c check, x referee's word
+--         kind, tokens it had}; kind: w work, c check, x referee's word, g a
+--         stage, then with its boundaries first and end
 -- An expired unit's hash lives on for a while: its result is accepted sequence
 -- by sequence while nobody else has taken those rows.
 local LATE_S = 600
@@ -29,6 +31,7 @@ end
 -- Queue one row of a unit again, if it is still in that unit.
 function unit.back(x, u, vid, r, again)
   local sid, kind = r[1], r[7]
+  if kind == 'g' then return stage.back(x, u, vid, r, again) end
   local key = sequence.key(x, sid)
   local s = base.load(key, 'b', 'm', 'st', 'u', 'own', 'kv', 'tc')
   if s.u ~= u then return end

@@ -5,6 +5,8 @@
 --   gone    when its grace ends, 0 while there is none
 --   an      number of its last call; ao outcome of that call's result; ar the
 --           answer as packed reply, "" while there is none
+--   lst     spans cached, as in its last call   prate  rows a second on spans
+--   fz      number of a call that is not given work any more
 --   rate    measured: token equivalents a second (see take.lua)
 --   t_res   when its last result came     rep  tokens told by progress
 --   units, faults, late   counts
@@ -66,6 +68,18 @@ function volunteer.strip(x, id)
   for _, sid in ipairs(R('ZRANGE', key .. ':q', 0, -1)) do
     sequence.unstick(x, sid, id)
   end
+  stage.strip(x, id)
+end
+
+-- It does not answer any more: its stages go to others at once, and its call gets
+-- no more work.
+function volunteer.stop(x, id)
+  local key = volunteer.key(x, id)
+  for _, u in ipairs(R('SMEMBERS', key .. ':u')) do
+    if R('HEXISTS', unit.key(x, u), 'stage') == 1 then unit.drop(x, u, false) end
+  end
+  stage.strip(x, id)
+  R('HSET', key, 'fz', R('HGET', key, 'an'))
 end
 
 -- ... and it is forgotten.
@@ -73,7 +87,8 @@ function volunteer.gone(x, id)
   local key = volunteer.key(x, id)
   local v = base.load(key, 'a', 'ref')
   volunteer.strip(x, id)
-  R('DEL', key, key .. ':u', key .. ':q')
+  stage.holds(x, id, {})
+  R('DEL', key, key .. ':u', key .. ':q', key .. ':g', key .. ':st')
   R('ZREM', x.P .. 'vols', id)
   R('SREM', x.P .. 'refs', id)
   if v.a and v.ref ~= '1' and R('HINCRBY', x.P .. 'oa', v.a, -1) <= 0 then
@@ -93,7 +108,9 @@ local function progress(keys, args)
     local u = base.hex(args[5]:sub(i, i + 15))
     if R('SISMEMBER', key .. ':u', u) == 1 then
       -- never shortens
-      R('ZADD', x.P .. 'units', 'XX', 'GT', x.now + p.progress_ms, u)
+      local part = R('HEXISTS', unit.key(x, u), 'stage') == 1
+      R('ZADD', x.P .. 'units', 'XX', 'GT',
+        x.now + (part and p.stage_ms or p.progress_ms), u)
     end
   end
   if tokens > 0 then
@@ -116,7 +133,7 @@ end
 local function present(keys, args)
   local x, p = base.open(keys), base.policy(args[3])
   if not volunteer.auth(x, args[1], args[2]) then return 'denied' end
-  R('HSET', volunteer.key(x, args[1]), 'pres', args[4], 'gone', 0)
+  R('HSET', volunteer.key(x, args[1]), 'pres', args[4], 'gone', 0, 'fz', '')
   volunteer.seen(x, args[1], p)
   return 'ok'
 end
@@ -129,6 +146,8 @@ local function lost(keys, args)
   if R('HGET', key, 'pres') == args[4] then
     R('HSET', key, 'pres', '', 'gone', x.now + p.grace_ms)
     R('ZADD', x.P .. 'vols', 'XX', 'LT', x.now + p.grace_ms, args[1])
+    volunteer.stop(x, args[1])
+    base.close(x)
   end
   return 'ok'
 end

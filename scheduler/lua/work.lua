@@ -10,12 +10,33 @@ local function requeue_unlisted(x, vid, held)
   end
 end
 
+-- The spans of a call, {m, first, end} each, without those of unknown models;
+-- whole: models that it holds whole.
+local function spans_of(x, text)
+  local spans, parts, whole = {}, {}, {}
+  for i = 1, #text, 20 do
+    local m = base.hex(text:sub(i, i + 15))
+    local f, e = struct.unpack('<I2I2', text, i + 16)
+    local N = tonumber(R('HGET', x.P .. 'm:' .. m, 'span'))
+    if N and f < e and e <= N then
+      table.insert(spans, {m, f, e})
+      if e - f == N then
+        table.insert(whole, m)
+      else
+        table.insert(parts, {m, f, e})
+      end
+    end
+  end
+  return spans, parts, whole
+end
+
 -- work: ARGV 1 volunteer 2 token hash 3 number 4 policy 5 fresh unit id
 --   6 fresh seed 7 slots 8 k, times 1000 9 "1": draining 10 unit ids held
---   11 model ids cached, 16 bytes each 12 unit id of the result or ""
---   13 its compute time, us, then 9 for each of its sequences: 14 id 15 epoch
---   16 first 17 status 18 finish 19 tokens 20 fingerprints 21 log-probabilities
---   22 decision or ""
+--   11 spans cached: 16 bytes of model id, u16 first, u16 end each
+--   12 unit id of the result or "" 13 its compute time, us, then 10 for each of
+--   its sequences: 14 id 15 epoch 16 first 17 status 18 finish 19 tokens
+--   20 fingerprints 21 log-probabilities 22 rows
+--   23 decision or ""
 -- Returns
 --   {"denied"}, {"old"}
 --   {"ask", then 7 for each: index of the sequence (1-based), "cut" or
@@ -23,16 +44,18 @@ end
 --     name or challenger's tokens, challenger's fingerprints}: decide, and
 --     call again with the decisions "version keep stopped drawn" or "version primary
 --     challenger keep"
---   {"ans", outcome, "unit", unit id, model, span end, attempt, seed, then 11
---     for each sequence: id, epoch, first, kv_valid, n_predict, max_new,
---     n_prompt, sampling, biases, stop ids, tokens}
---   {"ans", outcome, "none", reason, ms until the next look, model, span end}
+--   {"ans", outcome, "unit", unit id, model, span first, span end, attempt,
+--     seed, flags, row width, then 13 for each sequence: id, epoch, first,
+--     kv_valid, n_predict, max_new, n_prompt, sampling, biases, stop ids, n_rows,
+--     tokens, rows}
+--   {"ans", outcome, "none", reason, ms until the next look, model, span first,
+--     span end}
 local function work(keys, args)
   local x, p = base.open(keys), base.policy(args[4])
   local vid, number = args[1], tonumber(args[3])
   local key = volunteer.key(x, vid)
   local v = base.load(key, 'th', 'a', 'name', 'be', 'ref', 'an', 'ao', 'ar',
-                      'rate', 't_res', 'rep')
+                      'rate', 't_res', 'rep', 'prate', 'lst', 'fz')
   if v.th ~= args[2] then return {'denied'} end
   local last, outcome = tonumber(v.an), tonumber(v.ao)
   if number < last then return {'old'} end
@@ -43,12 +66,12 @@ local function work(keys, args)
     outcome = 0
     if args[12] ~= '' then
       local results, u = {}, base.hex(args[12])
-      for i = 14, #args, 9 do
+      for i = 14, #args, 10 do
         table.insert(results, {
           sid = args[i], ep = tonumber(args[i + 1]),
           first = tonumber(args[i + 2]), status = tonumber(args[i + 3]),
           tokens = args[i + 5], prints = args[i + 6],
-          logprobs = args[i + 7], decision = args[i + 8],
+          logprobs = args[i + 7], rows = args[i + 8], decision = args[i + 9],
         })
       end
       local plan = commit.plan(x, vid, v, u, results)
@@ -60,17 +83,20 @@ local function work(keys, args)
     R('HSET', key, 'an', args[3], 'ao', outcome, 'ar', '')
   end
   volunteer.seen(x, vid, p)
+  local spans, parts, whole = spans_of(x, args[11])
+  if v.lst ~= args[11] then
+    stage.holds(x, vid, spans)
+    R('HSET', key, 'lst', args[11])
+  end
   local reply
   if args[9] == '1' then
-    reply = {'none', 6, p.retake_ms, '', 0}
+    reply = {'none', 6, p.retake_ms, '', 0, 0}
+  elseif v.fz == args[3] then
+    reply = {'none', 1, p.retake_ms, '', 0, 0} -- nobody is there to answer
   else
-    local models = {}
-    for i = 1, #args[11], 16 do
-      table.insert(models, base.hex(args[11]:sub(i, i + 15)))
-    end
     reply = take.unit(x, vid, v, {
       slots = tonumber(args[7]), k = tonumber(args[8]) / 1000,
-      models = models, uid = args[5], seed = args[6],
+      models = whole, spans = parts, uid = args[5], seed = args[6],
     }, p)
   end
   if reply[1] == 'unit' then

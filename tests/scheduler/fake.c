@@ -4,13 +4,15 @@
 
 #include "scheduler/state.h"
 
-static struct fake_seq *seq_of(struct fake *f, uint64_t id)
+enum { SEQS = 64 }; // in a unit
+
+static struct fake_seq *seq_of(struct fake *f, uint64_t id, uint32_t span)
 {
     for (size_t i = 0; i < f->n_seqs; i++)
-        if (f->seqs[i].id == id)
+        if (f->seqs[i].id == id && f->seqs[i].span == span)
             return &f->seqs[i];
     CHECK(f->n_seqs < FAKE_SEQS);
-    f->seqs[f->n_seqs] = (struct fake_seq){.id = id};
+    f->seqs[f->n_seqs] = (struct fake_seq){.id = id, .span = span};
     return &f->seqs[f->n_seqs++];
 }
 
@@ -34,6 +36,7 @@ void fake_join(struct fake *f, struct world *w, int n, uint8_t account,
     f->depth = 1;
     f->slots = 16;
     f->wait_ms = 1000;
+    fake_holds(f, 0, MODEL_SHARDS);
     f->seqs = calloc(FAKE_SEQS, sizeof *f->seqs);
     CHECK(f->seqs);
     snprintf(f->id, sizeof f->id, "vol_%d", n);
@@ -44,6 +47,13 @@ void fake_join(struct fake *f, struct world *w, int n, uint8_t account,
         world_wait(w, sched_volunteer_join(w->store, &joiner, on_waited, &done),
                    &done),
         ERR_OK);
+}
+
+void fake_holds(struct fake *f, uint16_t first, uint16_t end)
+{
+    f->spans[0][0] = first;
+    f->spans[0][1] = end;
+    f->n_spans = 1;
 }
 
 void fake_release(struct fake *f)
@@ -84,16 +94,54 @@ static void lie(struct fake *f, const struct syn1_unit_seq *u, uint32_t first,
         *token = MODEL_VOCAB;
 }
 
-// One sequence of a unit; tokens and prints have room for all.
+// Take in the rows of a unit: their tokens, and whether they are right.
+static void rows_read(const struct syn1_header *header,
+                      const struct syn1_unit_seq *u, struct fake_seq *s)
+{
+    if (s->sound > u->first || !header->span_first)
+        s->sound = u->first;
+    for (uint32_t i = 0; i < u->n_rows; i++) {
+        uint32_t at = u->first + i;
+        const uint8_t *row = u->rows + (size_t)i * MODEL_ROW;
+        uint8_t want[MODEL_ROW];
+
+        if (!header->span_first) {
+            s->tokens[at] = bytes_peek_u32(u->tokens + i * 4);
+            s->sound++;
+            continue;
+        }
+        s->tokens[at] = model_row_token(row);
+        model_row(s->tokens, at + 1, header->span_first, want);
+        if (s->sound == at && memcmp(row, want, MODEL_ROW) == 0)
+            s->sound++;
+    }
+}
+
+// What such rows make: right ones, as long as all before them were.
+static void rows_write(const struct fake *f, const struct syn1_header *header,
+                       const struct syn1_unit_seq *u, const struct fake_seq *s,
+                       uint8_t *rows)
+{
+    for (uint32_t i = 0; i < u->n_rows; i++) {
+        uint32_t at = u->first + i;
+        uint8_t *row = rows + (size_t)i * MODEL_ROW;
+
+        model_row(s->tokens, at + 1, header->span_end, row);
+        if (at >= s->sound || (f->mode == FAKE_WRONG_ROW && at == 2))
+            row[20] ^= 1;
+    }
+}
+
+// One sequence of a unit; tokens, prints and rows have room for all.
 static struct syn1_result_seq compute_seq(struct fake *f,
                                           const struct syn1_header *header,
                                           const struct syn1_unit_seq *u,
                                           uint8_t *tokens, uint8_t *prints,
-                                          uint8_t *probs)
+                                          uint8_t *probs, uint8_t *rows)
 {
     struct syn1_result_seq r = {
         .id = u->id, .epoch = u->epoch, .first = u->first};
-    struct fake_seq *s = seq_of(f, u->id);
+    struct fake_seq *s = seq_of(f, u->id, header->span_first);
     uint32_t n = u->first + u->n_rows;
     struct bytes_out t = {tokens, 4 * SYN1_POS_MAX, 0, false};
 
@@ -119,8 +167,14 @@ static struct syn1_result_seq compute_seq(struct fake *f,
         r.status = SYN1_NO_ROOM;
         return r;
     }
-    for (uint32_t i = 0; i < u->n_rows; i++)
-        s->tokens[u->first + i] = bytes_peek_u32(u->tokens + i * 4);
+    rows_read(header, u, s);
+    if (header->span_end < MODEL_SHARDS) {
+        s->n = n;
+        r.n_rows = u->n_rows;
+        r.rows = rows;
+        rows_write(f, header, u, s, rows);
+        return r;
+    }
     for (uint32_t i = 0; i < u->n_predict + u->max_new; i++) {
         uint32_t at = n - u->n_predict + i + (u->n_predict ? 1 : 0);
         uint32_t next;
@@ -129,6 +183,8 @@ static struct syn1_result_seq compute_seq(struct fake *f,
         if (i >= u->n_predict)
             at = n + i - u->n_predict;
         next = model_next(s->tokens, at, u->sampling.seed);
+        if (s->sound < n)
+            next = next == 1 ? 2 : 1;
         model_print(s->tokens, at, header->print_seed, print);
         if (r.logprobs) {
             model_probs(s->tokens, at, probs);
@@ -157,7 +213,8 @@ static struct syn1_result_seq compute_seq(struct fake *f,
 size_t fake_compute(struct fake *f, const uint8_t *unit, size_t len,
                     uint8_t *out, size_t cap)
 {
-    static uint8_t tokens[16][4096], prints[16][16384], probs[16][16384];
+    static uint8_t tokens[SEQS][4096], prints[SEQS][16384], probs[SEQS][16384];
+    static uint8_t rows[SEQS][MODEL_CONTEXT * MODEL_ROW];
     struct syn1_frame frame;
     struct syn1_unit_seq u;
     struct bytes body;
@@ -171,13 +228,20 @@ size_t fake_compute(struct fake *f, const uint8_t *unit, size_t len,
     header.kind = SYN1_RESULT;
     header.number = 1000; // 1 ms
     header.n_seqs = 0;
+    if (header.span_end < MODEL_SHARDS) {
+        header.flags = SYN1_ROWS;
+        header.dim = MODEL_DIM;
+    } else {
+        header.flags = SYN1_TOKENS;
+        header.dim = 0;
+    }
     f->units++;
     body = frame.body;
     syn1_begin(&b, &header);
     while (syn1_unit_next(&frame.header, &body, &u)) {
-        CHECK(i < 16);
-        struct syn1_result_seq r =
-            compute_seq(f, &frame.header, &u, tokens[i], prints[i], probs[i]);
+        CHECK(i < SEQS);
+        struct syn1_result_seq r = compute_seq(f, &frame.header, &u, tokens[i],
+                                               prints[i], probs[i], rows[i]);
         syn1_put_result_seq(&b, &header, &r);
         i++;
     }
@@ -230,19 +294,23 @@ static void on_answer(enum err err, const uint8_t *frame, size_t len, void *ctx)
 // Build the CALL frame; the posted unit leaves held.
 static void build_call(struct fake *f, int which, uint32_t wait_ms)
 {
-    static uint8_t result[1 << 16];
-    uint8_t held[FAKE_HELD * SYN1_ID_LEN], model[SYN1_ID_LEN + 4] = {0};
+    static uint8_t result[1 << 18];
+    uint8_t held[FAKE_HELD * SYN1_ID_LEN], models[4 * (SYN1_ID_LEN + 4)];
+    struct bytes_out list = {models, sizeof models, 0, false};
     struct syn1_header header = {.kind = SYN1_CALL, .number = ++f->number};
-    struct syn1_call call = {.n_models = 1,
+    struct syn1_call call = {.n_models = (uint16_t)f->n_spans,
                              .slots = f->slots,
                              .memory = 1 << 20,
                              .wait_ms = wait_ms,
                              .held = held,
-                             .models = model};
+                             .models = models};
     struct bytes_out b = {f->call, sizeof f->call, 0, false};
 
-    memcpy(model, f->w->model.id, SYN1_ID_LEN);
-    model[SYN1_ID_LEN + 2] = (uint8_t)f->w->model.n_shards;
+    for (size_t i = 0; i < f->n_spans; i++) {
+        bytes_put(&list, f->w->model.id, SYN1_ID_LEN);
+        bytes_put_u16(&list, f->spans[i][0]);
+        bytes_put_u16(&list, f->spans[i][1]);
+    }
     if (which >= 0) {
         CHECK((size_t)which < f->n_held);
         call.result_len = (uint32_t)fake_compute(

@@ -17,6 +17,7 @@ enum fake_mode {
     FAKE_STOPS_EARLY, // claims an end token that is none of the model's
     FAKE_MALFORMED,   // a token id out of the vocabulary
     FAKE_SHORT,       // fewer tokens than asked
+    FAKE_WRONG_ROW,   // the third row out of a span is wrong
     FAKE_NO_ROOM,     // refuses every second unit
     FAKE_FORGETS,     // loses its KV now and then
 };
@@ -24,6 +25,8 @@ enum fake_mode {
 // What it remembers of a sequence: all its tokens.
 struct fake_seq {
     uint64_t id;
+    uint32_t span;  // its first shard
+    uint32_t sound; // positions whose rows were right
     uint32_t n, tokens[MODEL_CONTEXT + 16];
 };
 
@@ -36,6 +39,8 @@ struct fake {
     bool referee;
     enum fake_mode mode;
     uint32_t depth, slots, wait_ms;
+    uint16_t spans[4][2]; // that it holds; one, the whole model, at first
+    size_t n_spans;
     uint64_t number;
     struct {
         uint8_t *frame;
@@ -52,10 +57,10 @@ struct fake {
     enum err err;
     enum syn1_reason reason;
     enum syn1_outcome outcome;
-    uint8_t answer[1 << 16];
+    uint8_t answer[1 << 18];
     size_t answer_len;
     bool running;          // by itself, see fake_go
-    uint8_t call[1 << 16]; // the last CALL frame, to be repeated
+    uint8_t call[1 << 18]; // the last CALL frame, to be repeated
     size_t call_len;
 };
 
@@ -69,6 +74,8 @@ enum err fake_leave(struct fake *f);
 void fake_call_start(struct fake *f, int which, uint32_t wait_ms);
 // ... and wait for its answer. A unit is added to held.
 enum err fake_call(struct fake *f, int which, uint32_t wait_ms);
+// It holds this span and no other.
+void fake_holds(struct fake *f, uint16_t first, uint16_t end);
 // The same frame once more.
 enum err fake_repeat(struct fake *f);
 

@@ -117,9 +117,13 @@ void world_init(struct world *w, void (*set_policy)(struct sched_policy *p))
     w->base = event_base_new();
     CHECK(w->base);
     w->store = world_store(w);
+    for (int i = 0; i < MODEL_SHARDS; i++)
+        w->shards[i] = (struct sched_shard){1000, 100};
     w->model = (struct sched_model){.id = {1, 2, 3, 4},
                                     .name = "toy",
-                                    .n_shards = 3,
+                                    .n_shards = MODEL_SHARDS,
+                                    .dim = MODEL_DIM,
+                                    .shards = w->shards,
                                     .n_vocab = MODEL_VOCAB,
                                     .context = MODEL_CONTEXT,
                                     .n_params = 5000000,
@@ -147,8 +151,8 @@ void world_dump(struct world *w)
 static void check_keys(struct world *w)
 {
     static const char *const stay[] = {
-        "m:", "models",    "oa", "refs", "sids", "acct:", "board", "ledger",
-        "g",  "ledger:at", "k:", "keys", "kh",   "f:",    "fexp"};
+        "m:", "models", "oa",        "refs", "sids", "acct:", "board", "ledger",
+        "p:", "g",      "ledger:at", "k:",   "keys", "kh",    "f:",    "fexp"};
     redisContext *c = client(w);
     redisReply *r = redisCommand(c, "KEYS *");
 
@@ -167,6 +171,7 @@ static void check_keys(struct world *w)
     }
     freeReplyObject(r);
     redisFree(c);
+    CHECK_EQ(world_redis(w, "HGET syn:{0}:g log"), 0);
     CHECK_EQ(world_redis(w, "HGET syn:{0}:g n_q"), 0);
     CHECK_EQ(world_redis(w, "HGET syn:{0}:g n_r"), 0);
     CHECK_EQ(world_redis(w, "HGET syn:{0}:g n_c"), 0);
@@ -304,6 +309,27 @@ void model_probs(const uint32_t *tokens, uint32_t n,
 bool world_wants_probs(uint32_t i)
 {
     return i % 4 == 1;
+}
+
+void model_row(const uint32_t *tokens, uint32_t n, uint32_t boundary,
+               uint8_t row[MODEL_ROW])
+{
+    uint64_t h = history(tokens, n, 1000 + boundary);
+
+    memset(row, 0, MODEL_ROW);
+    for (int i = 0; i < 8; i++)
+        row[i] = (uint8_t)(tokens[n - 1] >> 4 * i & 15);
+    for (int i = 0; i < 16; i++)
+        row[8 + i] = (uint8_t)(h >> 4 * i & 15);
+}
+
+uint32_t model_row_token(const uint8_t row[MODEL_ROW])
+{
+    uint32_t token = 0;
+
+    for (int i = 0; i < 8; i++)
+        token |= (uint32_t)row[i] << 4 * i;
+    return token;
 }
 
 uint32_t world_prompt(uint32_t i, uint32_t *tokens)

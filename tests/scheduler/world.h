@@ -16,6 +16,16 @@
 
 struct event_base;
 
+enum {
+    MODEL_VOCAB = 500,
+    MODEL_CONTEXT = 64,
+    MODEL_END = 7,
+    MODEL_TOP = 2,
+    MODEL_SHARDS = 6,
+    MODEL_DIM = 32,
+    MODEL_ROW = 33, // bytes of a row
+};
+
 struct world {
     char dir[64], address[96], socket[80];
     pid_t redis;
@@ -23,15 +33,9 @@ struct world {
     struct sched_store *store;
     struct sched_policy policy;
     struct sched_model model;
+    struct sched_shard shards[MODEL_SHARDS];
     bool up;
     uint32_t redundancy; // of the batches to come
-};
-
-enum {
-    MODEL_VOCAB = 500,
-    MODEL_CONTEXT = 64,
-    MODEL_END = 7,
-    MODEL_TOP = 2,
 };
 
 // Start Redis and a store (with the policy in w->policy if set_policy is not
@@ -88,6 +92,11 @@ uint32_t world_check(struct world *w, const char *id, uint32_t n, bool stops,
 
 // The model: the token after these, and the fingerprint of its position.
 uint32_t model_next(const uint32_t *tokens, uint32_t n, uint64_t seed);
+// The row that crosses a boundary at position n - 1: it tells the token, and
+// vouches for all before it.
+void model_row(const uint32_t *tokens, uint32_t n, uint32_t boundary,
+               uint8_t row[MODEL_ROW]);
+uint32_t model_row_token(const uint8_t row[MODEL_ROW]);
 void model_print(const uint32_t *tokens, uint32_t n, uint64_t print_seed,
                  uint8_t out[16]);
 // ... and its log-probabilities with MODEL_TOP alternatives, as in SYN1.

@@ -1,0 +1,199 @@
+// Sequences that run over several volunteers, none of which holds the model.
+#include "fake.h"
+
+#include <string.h>
+
+#include "scheduler/plan.h"
+#include "scheduler/state.h"
+
+#define CELL "syn:{0}:"
+
+enum { FAKES_MAX = 12 };
+
+static void set_path(struct world *w, const uint16_t *path, size_t n)
+{
+    struct waited done = {0};
+
+    CHECK_EQ(world_wait(w,
+                        sched_plan_path(w->store, w->model.id, path, n,
+                                        on_waited, &done),
+                        &done),
+             ERR_OK);
+}
+
+// each volunteers for each stage of path, accounts 1, 2, ..; then a referee
+// that holds it all. Returns how many there are.
+static int team(struct world *w, struct fake *f, const uint16_t *path, int n,
+                int each)
+{
+    int k = 0;
+
+    set_path(w, path, (size_t)n);
+    for (int i = 0; i < n - 1; i++)
+        for (int j = 0; j < each; j++, k++) {
+            fake_join(&f[k], w, k, (uint8_t)k, false);
+            fake_holds(&f[k], path[i], path[i + 1]);
+            f[k].depth = 2;
+        }
+    fake_join(&f[k], w, k, (uint8_t)k, true);
+    return k + 1;
+}
+
+static void team_leaves(struct world *w, struct fake *f, int n)
+{
+    for (int i = 0; i < n; i++)
+        fake_release(&f[i]);
+    world_run(w, 10);
+    for (int i = 0; i < n; i++) {
+        enum err err = fake_leave(&f[i]);
+        CHECK(err == ERR_OK || err == ERR_DENIED);
+    }
+    world_release(w);
+}
+
+static void spans_give_the_text_of_the_whole_model(void)
+{
+    static const struct {
+        uint16_t path[7];
+        int n, each;
+    } splits[] = {
+        {{0, 3, 6}, 3, 1},
+        {{0, 1, 4, 6}, 4, 2},
+        {{0, 1, 2, 3, 4, 5, 6}, 7, 1},
+    };
+
+    for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
+        static struct fake f[FAKES_MAX];
+        struct world w;
+
+        world_init(&w, NULL);
+        int n = team(&w, f, splits[i].path, splits[i].n, splits[i].each);
+        world_batch(&w, "batch_1", 30, i == 1);
+        for (int k = 0; k < n; k++)
+            fake_go(&f[k]);
+        fakes_until_final(&w, "batch_1", 8000);
+        world_check(&w, "batch_1", 30, i == 1, true);
+        for (int k = 0; k + 1 < n; k++)
+            CHECK(f[k].rows);
+        CHECK_EQ(f[n - 1].work_seqs, 0);
+        fakes_output(&w, "batch_1");
+        team_leaves(&w, f, n);
+    }
+}
+
+static void short_deadlines(struct sched_policy *p)
+{
+    p->stage_ms = 200;
+    p->sticky_ms = 60000; // stages never wait for that
+}
+
+// Of two volunteers a stage one goes, in one of the ways: every line is there,
+// and what was lost is computed again from the log.
+static void lost_volunteers_are_replaced_from_the_log(void)
+{
+    enum how { FROZEN, LEAVES, CLOSES, FORGETS, NO_ROOM, HOWS };
+
+    for (enum how how = FROZEN; how < HOWS; how++) {
+        static const uint16_t path[] = {0, 2, 4, 6};
+        static struct fake f[FAKES_MAX];
+        uint8_t presence[16] = {9};
+        struct waited done = {0};
+        struct world w;
+
+        world_init(&w, short_deadlines);
+        int n = team(&w, f, path, 4, 2);
+        for (int k = 0; k < 6; k += 2)
+            CHECK_EQ(
+                world_wait(&w,
+                           sched_volunteer_present(w.store, &f[k].who, presence,
+                                                   on_waited, &done),
+                           &done),
+                ERR_OK);
+        world_batch(&w, "batch_1", 60, false);
+        for (int k = 0; k < n; k++) {
+            if (how >= FORGETS && k % 2 == 0)
+                f[k].mode = how == FORGETS ? FAKE_FORGETS : FAKE_NO_ROOM;
+            fake_go(&f[k]);
+        }
+        for (int k = 0; k < 6; k += 2) {
+            while (f[k].units < 3)
+                world_run(&w, 1);
+            if (how < FORGETS)
+                f[k].running = false; // says nothing any more
+            if (how == LEAVES)
+                CHECK_EQ(fake_leave(&f[k]), ERR_OK);
+            if (how == CLOSES)
+                CHECK_EQ(
+                    world_wait(&w,
+                               sched_volunteer_lost(w.store, &f[k].who,
+                                                    presence, on_waited, &done),
+                               &done),
+                    ERR_OK);
+        }
+        fakes_until_final(&w, "batch_1", 8000);
+        world_check(&w, "batch_1", 60, false, true);
+        CHECK_EQ(world_redis(&w, "HGET " CELL "g rollbacks"), 0);
+        fakes_output(&w, "batch_1");
+        team_leaves(&w, f, n);
+    }
+}
+
+// Logs take what the budget allows, and lines wait for their turn.
+static void small_log(struct sched_policy *p)
+{
+    p->log_bytes = 3 * 2 * 21 * MODEL_ROW; // of the longest lines, two
+}
+
+static void the_log_keeps_to_its_budget(void)
+{
+    static const uint16_t path[] = {0, 2, 4, 6};
+    static struct fake f[FAKES_MAX];
+    struct world w;
+    long long most = 0;
+
+    world_init(&w, small_log);
+    int n = team(&w, f, path, 4, 1);
+    world_batch(&w, "batch_1", 30, false);
+    for (int k = 0; k < n; k++)
+        fake_go(&f[k]);
+    while (world_redis(&w, "HGET " CELL "b:batch_1 st") != 2) {
+        long long log = world_redis(&w, "HGET " CELL "g log");
+
+        most = log > most ? log : most;
+        world_run(&w, 2);
+    }
+    CHECK(most > 0 && most <= (long long)w.policy.log_bytes);
+    world_check(&w, "batch_1", 30, false, true);
+    fakes_output(&w, "batch_1");
+    team_leaves(&w, f, n);
+}
+
+static void a_wrong_row_is_caught_and_rolled_back(void)
+{
+    for (int liar = 0; liar < 6; liar += 2) {
+        static const uint16_t path[] = {0, 2, 4, 6};
+        static struct fake f[FAKES_MAX];
+        struct world w;
+
+        world_init(&w, NULL);
+        int n = team(&w, f, path, 4, 2);
+        f[liar].mode = liar < 4 ? FAKE_WRONG_ROW : FAKE_WRONG_TOKEN;
+        world_batch(&w, "batch_1", 12, false);
+        for (int k = 0; k < n; k++)
+            fake_go(&f[k]);
+        fakes_until_final(&w, "batch_1", 9000);
+        world_check(&w, "batch_1", 12, false, true);
+        CHECK(world_redis(&w, "HGET " CELL "g rollbacks") > 0);
+        fakes_output(&w, "batch_1");
+        team_leaves(&w, f, n);
+    }
+}
+
+int main(void)
+{
+    lost_volunteers_are_replaced_from_the_log();
+    the_log_keeps_to_its_budget();
+    a_wrong_row_is_caught_and_rolled_back();
+    spans_give_the_text_of_the_whole_model();
+    return 0;
+}
