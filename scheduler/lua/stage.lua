@@ -9,7 +9,8 @@
 --   av, avt  volunteer that could not do it just now, until when
 -- A stage is ready when its KV has fewer rows than came to its boundary: then
 -- it is in one of
---   v:<id>:g         zset  ready stages "<n>:<f>" of that owner -> since when
+--   v:<id>:g         zset  ready stages "<n>:<f>" of that owner -> since when;
+--                    so are all of them in the zset stages
 --   w:<m>:<f>-<e>    zset  ready stages without an owner -> sequence id
 -- and further
 --   v:<id>:st        set   all stages of that owner
@@ -73,6 +74,7 @@ function stage.offer(x, sid, s, G, f)
   local own = stage.text(G, 'o', f)
   if own ~= '' then
     R('ZADD', volunteer.key(x, own) .. ':g', 'NX', x.now, item(sid, f))
+    R('ZADD', x.P .. 'stages', 'NX', x.now, item(sid, f))
     x.wakes[own] = true
   else
     R('ZADD', stage.queue_key(x, s.m, f, stage.finish_of(G, f)), 'NX', sid,
@@ -84,7 +86,10 @@ end
 -- Out of the queues.
 local function unqueue(x, sid, m, G, f)
   local own = stage.text(G, 'o', f)
-  if own ~= '' then R('ZREM', volunteer.key(x, own) .. ':g', item(sid, f)) end
+  if own ~= '' then
+    R('ZREM', volunteer.key(x, own) .. ':g', item(sid, f))
+    R('ZREM', x.P .. 'stages', item(sid, f))
+  end
   R('ZREM', stage.queue_key(x, m, f, stage.finish_of(G, f)), item(sid, f))
 end
 stage.unqueue = unqueue
@@ -108,8 +113,8 @@ function stage.open(x, p, sid, s, M, path)
   local bytes = log.reserve(x, p, n, #path - 2, log.row_len(d))
   if not bytes then return false end
   R('HSET', stage.key(x, sid), 'path', cmsgpack.pack(path), 'lb', bytes, 'd', d)
-  sequence.unqueue(x, sid, s)
   fair.taken(x, s.m, s.tag)
+  sequence.unqueue(x, sid, s)
   sequence.move(x, sid, s, 'g')
   return true
 end
@@ -157,6 +162,19 @@ function stage.strip(x, vid, keep)
       kept = G and keep[m .. ':' .. f .. '-' .. stage.finish_of(G, f)]
     end
     if not kept then stage.disown(x, vid, sid, f) end
+  end
+end
+
+-- A stage has been ready for long: if its owner has nothing in hand, it has gone.
+function stage.overdue(x, member)
+  local sid, f = member:match('(%d+):(%d+)')
+  local own = R('HGET', x.P .. 's:' .. sid .. ':g', 'o' .. f) or ''
+  if own == '' then
+    R('ZREM', x.P .. 'stages', member)
+  elseif R('EXISTS', volunteer.key(x, own) .. ':u') == 0 then
+    volunteer.stop(x, own)
+  else
+    R('ZADD', x.P .. 'stages', x.now, member) -- its deadlines tell
   end
 end
 

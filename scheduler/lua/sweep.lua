@@ -30,6 +30,9 @@ local function sweep(keys, args)
       R('ZREM', x.P .. 'sticky', sid)
     end
   end
+  for _, member in ipairs(due('stages', x.now - p.stage_ms)) do
+    stage.overdue(x, member)
+  end
   for _, id in ipairs(due('asks', x.now)) do ask.forget(x, id) end
   for _, id in ipairs(due('expiring', x.now)) do batch.expire(x, id) end
   trust.sweep(x, p, tonumber(args[2]), STEP)
