@@ -46,7 +46,7 @@ product_new(uint32_t rows, uint32_t k, uint32_t n)
         }
     }
     p->weight = (struct matmul_weight){w, m, e, b, n, k, NB, G};
-    p->in = (struct matmul_input){q, exp, corr, e_max, rows};
+    p->in = (struct matmul_input){q, exp, corr, e_max, rows, NULL};
     p->out = out;
     return p;
 }

@@ -8,6 +8,7 @@ enum {
     ROWS_MAX = 40,
     GROUPS_MAX = 40,
     BLOCKS_MAX = 7,
+    PANELS_MAX = ROWS_MAX / MATMUL_PANEL_ROWS * GROUPS_MAX,
     OUT_MAX = ROWS_MAX * (BLOCKS_MAX + 1) * FORMAT_BLOCK,
     VALUES_MAX = 700,
     POISON = 0x5A,
@@ -24,6 +25,8 @@ struct data {
     _Alignas(64) uint8_t exp[ROWS_MAX * GROUPS_MAX];
     _Alignas(64) int32_t corr[ROWS_MAX * GROUPS_MAX];
     _Alignas(64) uint8_t exp_max[ROWS_MAX];
+    _Alignas(64) struct matmul_panel panels[PANELS_MAX];
+    _Alignas(64) struct matmul_panel panels_got[PANELS_MAX];
     _Alignas(64) int32_t want[OUT_MAX];
     _Alignas(64) int32_t got[OUT_MAX];
     _Alignas(64) int32_t x[VALUES_MAX];
@@ -87,6 +90,8 @@ enum fill {
     FILL_OPPOSED, // all products -63 * 127, or 63 * -127 by turns
     FILL_OUTLIER, // one group of the largest exponent, the others 0
     FILL_SHIFTS,  // row exponents over their whole range
+    FILL_TAME,    // all as large as they can be without a wide group
+    FILL_MIXED,   // tame groups, and some that are wide by one
     N_FILLS,
 };
 
@@ -94,7 +99,8 @@ static void fill_weight(struct data *d, enum fill fill, uint32_t n_blocks,
                         uint32_t n_groups)
 {
     size_t n_tiles = (size_t)n_blocks * n_groups;
-    bool extreme = fill == FILL_LARGEST || fill == FILL_OPPOSED;
+    bool extreme = fill == FILL_LARGEST || fill == FILL_OPPOSED ||
+                   fill == FILL_TAME || fill == FILL_MIXED;
 
     for (size_t i = 0; i < n_tiles * FORMAT_TILE; i++)
         d->w[i] = (uint8_t)(!extreme               ? between(d, 1, 127)
@@ -109,6 +115,14 @@ static void fill_weight(struct data *d, enum fill fill, uint32_t n_blocks,
                       : between(d, -22, extreme ? 2 : -4);
         d->b[i] = any_value(d);
     }
+}
+
+// Eight times 65 is just tame.
+static int32_t tame_value(struct data *d, enum fill fill, uint32_t t)
+{
+    int32_t q = fill == FILL_MIXED && random32(d) % 999 == 0 ? 66 : 65;
+
+    return t % 2 ? -q : q;
 }
 
 static void fill_input(struct data *d, enum fill fill, uint32_t n_rows,
@@ -129,8 +143,10 @@ static void fill_input(struct data *d, enum fill fill, uint32_t n_rows,
             for (uint32_t k = 0; k < FORMAT_GROUP; k++) {
                 int32_t q = fill == FILL_LARGEST   ? 127
                             : fill == FILL_OPPOSED ? (t % 2 ? -127 : 127)
-                            : t % 7 == 6           ? 0
-                                                   : between(d, -127, 127);
+                            : fill == FILL_TAME || fill == FILL_MIXED
+                                ? tame_value(d, fill, t)
+                            : t % 7 == 6 ? 0
+                                         : between(d, -127, 127);
 
                 d->q[i * FORMAT_GROUP + k] = (int8_t)q;
                 sum += q;
@@ -138,6 +154,24 @@ static void fill_input(struct data *d, enum fill fill, uint32_t n_rows,
             d->corr[i] = FORMAT_WEIGHT_BIAS * sum;
         }
     }
+}
+
+// The panels of all rows, by the reference and by the twin. Each twin is given
+// its own, so both must be right.
+static bool panels_equal(struct data *d, const struct engine_kernels *twin,
+                         uint32_t n_groups)
+{
+    memset(d->panels, POISON, sizeof d->panels);
+    memset(d->panels_got, POISON, sizeof d->panels_got);
+    for (uint32_t t = 0; t < ROWS_MAX; t++) {
+        size_t i = (size_t)t * n_groups;
+
+        matmul_lay_ref(d->panels, t, d->q + i * FORMAT_GROUP, d->exp + i,
+                       d->exp_max[t], n_groups);
+        twin->lay(d->panels_got, t, d->q + i * FORMAT_GROUP, d->exp + i,
+                  d->exp_max[t], n_groups);
+    }
+    return memcmp(d->panels, d->panels_got, sizeof d->panels) == 0;
 }
 
 static bool matmul_equal(struct data *d, matmul_fn *twin, uint32_t n_rows,
@@ -151,7 +185,8 @@ static bool matmul_equal(struct data *d, matmul_fn *twin, uint32_t n_rows,
                                    n_groups * FORMAT_GROUP,
                                    n_blocks,
                                    n_groups};
-    struct matmul_input in = {d->q, d->exp, d->corr, d->exp_max, n_rows};
+    struct matmul_input in = {d->q,       d->exp, d->corr,
+                              d->exp_max, n_rows, d->panels_got};
     size_t ld = ((size_t)n_blocks + n_rows % 2) * FORMAT_BLOCK;
 
     memset(d->want, POISON, sizeof d->want);
@@ -173,6 +208,11 @@ static bool check_matmul(struct data *d, const struct engine_kernels *twin,
         for (int fill = 0; fill < N_FILLS; fill++) {
             fill_weight(d, (enum fill)fill, shapes[i].blocks, shapes[i].groups);
             fill_input(d, (enum fill)fill, ROWS_MAX, shapes[i].groups);
+            if (twin->lay && !panels_equal(d, twin, shapes[i].groups)) {
+                snprintf(why, why_len, "lay: %u groups, fill %d",
+                         (unsigned)shapes[i].groups, fill);
+                return false;
+            }
             for (uint32_t t = 1; t <= ROWS_MAX; t += i == 1 ? 1 : 1 + t / 2)
                 if (!matmul_equal(d, twin->matmul, t, shapes[i].blocks,
                                   shapes[i].groups, shapes[i].from)) {

@@ -29,15 +29,16 @@ struct forward {
     size_t ld_logits; // of logits
     size_t n_bytes;
 
-    int32_t *x;      // (T, d_model) residual
-    int32_t *big;    // (T, ld) matrix outputs
-    int32_t *att;    // (T, n_heads * head_dim) attention outputs
-    int32_t *rope;   // (T, head_dim) rotations
-    int8_t *q;       // (T, G * 64) quantised input of the next matrix
-    uint8_t *e;      // (T, G)
-    int32_t *corr;   // (T, G)
-    uint8_t *e_max;  // (T)
-    int32_t *logits; // (FORWARD_HEAD_ROWS, ld_logits)
+    int32_t *x;     // (T, d_model) residual
+    int32_t *big;   // (T, ld) matrix outputs
+    int32_t *att;   // (T, n_heads * head_dim) attention outputs
+    int32_t *rope;  // (T, head_dim) rotations
+    int8_t *q;      // (T, G * 64) quantised input of the next matrix
+    uint8_t *e;     // (T, G)
+    int32_t *corr;  // (T, G)
+    uint8_t *e_max; // (T)
+    struct matmul_panel *panels; // (ceil(T / 8), G); NULL: not wanted
+    int32_t *logits;             // (FORWARD_HEAD_ROWS, ld_logits)
 
     const struct forward_row *rows; // of this run
     uint32_t n;
@@ -118,11 +119,15 @@ enum err forward_new(const struct bind_model *model, struct kv *kv,
     f->e = take(f, T, f->G_max);
     f->corr = take(f, T * f->G_max, sizeof *f->corr);
     f->e_max = take(f, T, 1);
+    if (f->kernels->lay)
+        f->panels = take(f, (T + MATMUL_PANEL_ROWS - 1) / MATMUL_PANEL_ROWS,
+                         f->G_max * sizeof *f->panels);
     if (model->has_head)
         f->logits =
             take(f, FORWARD_HEAD_ROWS * f->ld_logits, sizeof *f->logits);
     if (!f->x || !f->big || !f->att || !f->rope || !f->q || !f->e || !f->corr ||
-        !f->e_max || (model->has_head && !f->logits))
+        !f->e_max || (f->kernels->lay && !f->panels) ||
+        (model->has_head && !f->logits))
         err = ERR_NOMEM;
     if (!err)
         err = workers_new(f);
@@ -150,6 +155,7 @@ void forward_free(struct forward *f)
     }
     free(f->workers);
     free(f->logits);
+    free(f->panels);
     free(f->e_max);
     free(f->corr);
     free(f->e);
@@ -190,10 +196,14 @@ static void parallel(struct forward *f, engine_task_fn *fn, uint32_t n_tasks)
 static void quantise(struct forward *f, uint32_t t, const int32_t *v,
                      uint32_t n)
 {
-    size_t at = (size_t)t * format_n_groups(n);
+    uint32_t G = format_n_groups(n);
+    size_t at = (size_t)t * G;
 
     f->e_max[t] = f->kernels->quantise(f->q + at * FORMAT_GROUP, f->e + at,
                                        f->corr + at, v, n);
+    if (f->panels)
+        f->kernels->lay(f->panels, t, f->q + at * FORMAT_GROUP, f->e + at,
+                        f->e_max[t], G);
 }
 
 static void norm(struct forward *f, uint32_t t, const int32_t *x,
@@ -211,7 +221,7 @@ static void matmul_task(void *arg, uint32_t task, uint32_t worker)
 {
     struct forward *f = arg;
     uint64_t n_blocks = f->weight->n_blocks;
-    struct matmul_input in = {f->q, f->e, f->corr, f->e_max, f->n};
+    struct matmul_input in = {f->q, f->e, f->corr, f->e_max, f->n, f->panels};
 
     (void)worker;
     f->kernels->matmul(f->out, f->out_ld, &in, f->weight,

@@ -73,6 +73,7 @@ typedef int32_t engine_max_fn(const int32_t *v, uint32_t n);
 struct engine_kernels {
     const char *name; // "ref", "avx2", "vnni", "simd", "relaxed", ...
     matmul_fn *matmul;
+    matmul_lay_fn *lay; // NULL: matmul reads no panels
     engine_quantise_fn *quantise;
     engine_norm_fn *norm;
     engine_act_fn *act;

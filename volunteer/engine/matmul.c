@@ -1,5 +1,7 @@
 #include "engine/matmul.h"
 
+#include <string.h>
+
 // The exact dot product of one group of activations with row r of a tile.
 static int32_t dot_group(const int8_t *a, const uint8_t *tile, uint32_t r)
 {
@@ -39,4 +41,30 @@ void matmul_ref(int32_t *out, size_t ld, const struct matmul_input *in,
                 acc, (int32_t)(in->e_max[t] + spare) + weight->e[n],
                 weight->b[n]);
         }
+}
+
+void matmul_lay_ref(struct matmul_panel *panels, uint32_t t, const int8_t *q,
+                    const uint8_t *e, uint8_t e_max, uint32_t G)
+{
+    const uint32_t r = t % MATMUL_PANEL_ROWS;
+    struct matmul_panel *panel = panels + (size_t)(t / MATMUL_PANEL_ROWS) * G;
+
+    for (uint32_t g = 0; g < G; g++, panel++) {
+        panel->shift[r] = e_max - e[g] + (int32_t)matmul_spare(G);
+        for (int part = 0; part < 4; part++, q += 16) {
+            int32_t sum[2] = {0}, abs[2] = {0};
+
+            for (int k = 0; k < 16; k++) {
+                sum[k / 2 % 2] += q[k];
+                abs[k / 2 % 2] += q[k] < 0 ? -q[k] : q[k];
+            }
+            memcpy(panel->part[part].q[r], q, 16);
+            for (int h = 0; h < 2; h++) {
+                panel->part[part].fix[r][h] =
+                    (int16_t)(uint16_t)(-FORMAT_WEIGHT_BIAS * sum[h]);
+                if (abs[h] > MATMUL_TAME_MAX)
+                    panel->shift[r] |= MATMUL_WIDE;
+            }
+        }
+    }
 }

@@ -35,6 +35,33 @@ struct matmul_weight {
     uint32_t n_groups;
 };
 
+// One group of up to 8 rows of activations, as the kernels read it that add
+// products in 16 bits. Sums of a * (w + 64) over 8 columns do not fit there,
+// but 16-bit adding wraps, and fix takes the bias out again before anybody
+// looks: what is left is the sum of a * w, which fits where the row is tame.
+//
+// Row t is row t % 8 of panels (t / 8) * G .. + G - 1.
+enum { MATMUL_PANEL_ROWS = 8 };
+struct matmul_panel {
+    struct {
+        int8_t q[MATMUL_PANEL_ROWS][16]; // columns 16 * part and on
+        // -64 * (sum of the q of columns 4i + 2h and 4i + 2h + 1), i < 4, by h,
+        // modulo 2^16
+        int16_t fix[MATMUL_PANEL_ROWS][2];
+    } part[4];
+    int32_t shift[MATMUL_PANEL_ROWS]; // e_max - e + spare; with MATMUL_WIDE or
+};
+
+// In the shift of a group that is not tame: where the |q| of some fix add up to
+// more than MATMUL_TAME_MAX.
+enum { MATMUL_WIDE = 1 << 8, MATMUL_TAME_MAX = INT16_MAX / FORMAT_WEIGHT_MAX };
+
+// Lay row t, of G groups and quantised, into its panels (as in matmul_input).
+// q is aligned to 64.
+typedef void matmul_lay_fn(struct matmul_panel *panels, uint32_t t,
+                           const int8_t *q, const uint8_t *e, uint8_t e_max,
+                           uint32_t G);
+
 // Quantised activations, row-major; made by quantise_row. Alignment 64.
 struct matmul_input {
     const int8_t *q;      // (T, G * 64), -127..127
@@ -42,6 +69,8 @@ struct matmul_input {
     const int32_t *corr;  // (T, G) 64 * sum of the group's q
     const uint8_t *e_max; // (T) largest e of the row
     uint32_t n_rows;      // T
+    // (ceil(T / 8), G), laid by the kernels' `lay`; NULL if they have none
+    const struct matmul_panel *panels;
 };
 
 // spare of the formula above: 0..6.
@@ -65,5 +94,6 @@ typedef void matmul_fn(int32_t *out, size_t ld, const struct matmul_input *in,
                        uint32_t block_end);
 
 matmul_fn matmul_ref;
+matmul_lay_fn matmul_lay_ref;
 
 #endif

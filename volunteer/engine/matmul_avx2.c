@@ -4,15 +4,17 @@
 // biased as they are straight into maddubs, and corr takes the bias out. Pairs
 // reach 2*127*127 = 32258, so none saturates.
 //
-// Several rows are bound by the multiplier ports. There w is split once for all
-// rows into |w| <= 63 and its sign, and the sign is given to the activations:
-// then two pairs together reach 4*63*127 = 32004, so they are added in 16 bits
-// before madd: 3 multiplications for 64 products instead of 4.
+// Several rows are bound by the multiplier ports, of which there are two. From
+// panels (matmul.h) the products of 16 columns are added in 16 bits before
+// madd: 5 multiplications for 128 products. A group that is wide in any row of
+// the tile goes the way of one row, with 8.
+#include <string.h>
+
 #include "engine/matmul_x86.h"
 #include "engine/twins.h"
 
 enum {
-    ROWS_MAX = 8,         // rows a tile: their sums stay in registers
+    LINES = FORMAT_TILE / 64,
     PREFETCH_AHEAD = 1024 // bytes: the processor's own stops at each page
 };
 
@@ -52,61 +54,104 @@ static void one_row(int32_t *out, const struct matmul_input *in, uint32_t t,
     x86_finish(out + 8, acc1, shift, weight, (size_t)b * FORMAT_BLOCK + 8);
 }
 
-// Adds the products of R rows and 8 weight rows over one group to dot.
-// w is the group's tile, q the first row's group, the rows `step` apart.
+// Adds the products of R rows and 8 weight rows over one tame group to dot,
+// which is 0. w is the group's tile.
 static inline __attribute__((always_inline)) void
-group_dots(__m256i *dot, const uint8_t *w, const int8_t *q, size_t step,
-           const int R)
+dots_tame(__m256i *dot, const uint8_t *w, const struct matmul_panel *panel,
+          const int R)
 {
     const __m256i ones = _mm256_set1_epi16(1);
-    const __m256i middle = _mm256_set1_epi8(FORMAT_WEIGHT_BIAS);
 
-    for (int k = 0; k < FORMAT_GROUP; k += 8) {
-        __m256i w0 = _mm256_sub_epi8(x86_load(w + 16 * k), middle);
-        __m256i w1 = _mm256_sub_epi8(x86_load(w + 16 * k + 64), middle);
-        __m256i abs0 = _mm256_abs_epi8(w0), abs1 = _mm256_abs_epi8(w1);
+#pragma GCC unroll 1
+    for (int part = 0; part < 4; part++, w += 4 * 64) {
+        __m256i w0 = x86_load(w), w1 = x86_load(w + 64);
+        __m256i w2 = x86_load(w + 128), w3 = x86_load(w + 192);
 
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
-            const int8_t *a = q + (size_t)r * step + k;
-            __m256i p0 = _mm256_maddubs_epi16(
-                abs0, _mm256_sign_epi8(x86_broadcast4(a), w0));
-            __m256i p1 = _mm256_maddubs_epi16(
-                abs1, _mm256_sign_epi8(x86_broadcast4(a + 4), w1));
+            const int8_t *a = panel->part[part].q[r];
+            __m256i sum = x86_broadcast4(panel->part[part].fix[r]);
 
-            dot[r] = _mm256_add_epi32(
-                dot[r], _mm256_madd_epi16(_mm256_add_epi16(p0, p1), ones));
+            sum = _mm256_add_epi16(sum,
+                                   _mm256_maddubs_epi16(w0, x86_broadcast4(a)));
+            sum = _mm256_add_epi16(
+                sum, _mm256_maddubs_epi16(w1, x86_broadcast4(a + 4)));
+            sum = _mm256_add_epi16(
+                sum, _mm256_maddubs_epi16(w2, x86_broadcast4(a + 8)));
+            sum = _mm256_add_epi16(
+                sum, _mm256_maddubs_epi16(w3, x86_broadcast4(a + 12)));
+            dot[r] = _mm256_add_epi32(dot[r], _mm256_madd_epi16(sum, ones));
         }
     }
 }
 
-// R rows from t on against 8 rows of block b, from row `half` (0 or 8) on.
+// The same for any group. corr is the first row's, the rows `groups` apart.
+static inline __attribute__((always_inline)) void
+dots_wide(__m256i *dot, const uint8_t *w, const struct matmul_panel *panel,
+          const int32_t *corr, size_t groups, const int R)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+        dot[r] = _mm256_set1_epi32(-corr[(size_t)r * groups]);
+    for (int k = 0; k < FORMAT_GROUP; k += 4) {
+        __m256i four = x86_load(w + 16 * k);
+
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            __m256i a = x86_broadcast4(panel->part[k / 16].q[r] + k % 16);
+
+            dot[r] = _mm256_add_epi32(
+                dot[r], _mm256_madd_epi16(_mm256_maddubs_epi16(four, a), ones));
+        }
+    }
+}
+
+// Whether any of the first R rows is wide.
+static inline bool is_wide(const struct matmul_panel *panel, int R)
+{
+    int32_t all = 0;
+
+    for (int r = 0; r < R; r++)
+        all |= panel->shift[r];
+    return all & MATMUL_WIDE;
+}
+
+// R rows from t on, the first ones of a panel, against 8 rows of block b, from
+// row `half` (0 or 8) on. Meanwhile asks for n_ahead lines a group from ahead.
 static inline __attribute__((always_inline)) void
 tile(int32_t *out, size_t ld, const struct matmul_input *in, uint32_t t,
-     const struct matmul_weight *weight, uint32_t b, uint32_t half, const int R)
+     const struct matmul_weight *weight, uint32_t b, uint32_t half,
+     const uint8_t *ahead, uint32_t n_ahead, const int R)
 {
     const uint32_t G = weight->n_groups;
-    const size_t step = (size_t)G * FORMAT_GROUP;
+    const struct matmul_panel *panel =
+        in->panels + (size_t)(t / MATMUL_PANEL_ROWS) * G;
     const uint8_t *w = weight->w + (size_t)b * G * FORMAT_TILE + half * 4;
     const uint8_t *m = weight->m + (size_t)b * G * FORMAT_BLOCK + half;
-    __m256i acc[ROWS_MAX];
+    __m256i acc[MATMUL_PANEL_ROWS];
 
     for (int r = 0; r < R; r++)
         acc[r] = _mm256_setzero_si256();
-    for (uint32_t g = 0; g < G; g++) {
-        __m256i dot[ROWS_MAX];
+    for (uint32_t g = 0; g < G; g++, panel++, w += FORMAT_TILE) {
+        __m256i dot[MATMUL_PANEL_ROWS];
         __m256i mant = x86_mantissas(m + (size_t)g * FORMAT_BLOCK);
 
+        for (uint32_t i = 0; i < n_ahead; i++, ahead += 64)
+            _mm_prefetch((const char *)ahead, _MM_HINT_T0);
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++)
             dot[r] = _mm256_setzero_si256();
-        group_dots(dot, w + (size_t)g * FORMAT_TILE,
-                   in->q + t * step + (size_t)g * FORMAT_GROUP, step, R);
+        if (is_wide(panel, R))
+            dots_wide(dot, w, panel, in->corr + (size_t)t * G + g, G, R);
+        else
+            dots_tame(dot, w, panel, R);
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++)
             acc[r] = _mm256_add_epi32(
                 acc[r], x86_scale(dot[r], mant,
-                                  x86_group_shift(in, t + (uint32_t)r, G, g)));
+                                  (uint8_t)panel->shift[r] & ~MATMUL_WIDE));
     }
     for (int r = 0; r < R; r++)
         x86_finish(out + (size_t)r * ld, acc[r],
@@ -116,32 +161,56 @@ tile(int32_t *out, size_t ld, const struct matmul_input *in, uint32_t t,
 
 static void rows(int32_t *out, size_t ld, const struct matmul_input *in,
                  uint32_t t, const struct matmul_weight *weight, uint32_t b,
-                 uint32_t n_rows)
+                 uint32_t half, const uint8_t *ahead, uint32_t n_ahead)
 {
-    for (uint32_t half = 0; half < FORMAT_BLOCK; half += 8, out += 8) {
-        switch (n_rows) {
-        case 2:
-            tile(out, ld, in, t, weight, b, half, 2);
-            break;
-        case 3:
-            tile(out, ld, in, t, weight, b, half, 3);
-            break;
-        case 4:
-            tile(out, ld, in, t, weight, b, half, 4);
-            break;
-        case 5:
-            tile(out, ld, in, t, weight, b, half, 5);
-            break;
-        case 6:
-            tile(out, ld, in, t, weight, b, half, 6);
-            break;
-        case 7:
-            tile(out, ld, in, t, weight, b, half, 7);
-            break;
-        default:
-            tile(out, ld, in, t, weight, b, half, 8);
-        }
+    switch (in->n_rows - t) {
+    case 1:
+        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 1);
+        break;
+    case 2:
+        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 2);
+        break;
+    case 3:
+        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 3);
+        break;
+    case 4:
+        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 4);
+        break;
+    case 5:
+        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 5);
+        break;
+    case 6:
+        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 6);
+        break;
+    case 7:
+        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 7);
+        break;
+    default:
+        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 8);
     }
+}
+
+// All rows against block b, and the next block asked for: each pass over the
+// block fetches its part of it.
+static void many_rows(int32_t *out, size_t ld, const struct matmul_input *in,
+                      const struct matmul_weight *weight, uint32_t b)
+{
+    const uint32_t n_passes = 2 * ((in->n_rows + 7) / MATMUL_PANEL_ROWS);
+    const uint32_t n_ahead = n_passes < LINES ? LINES / n_passes : 1;
+    const size_t ahead_len = (size_t)n_ahead * 64 * weight->n_groups;
+    const uint8_t *ahead =
+        weight->w + (size_t)(b + 1) * weight->n_groups * FORMAT_TILE;
+    uint32_t n_lines = 0;
+
+    for (uint32_t t = 0; t < in->n_rows; t += MATMUL_PANEL_ROWS)
+        for (uint32_t half = 0; half < FORMAT_BLOCK; half += 8) {
+            bool more = n_lines < LINES;
+
+            rows(out + t * ld + half, ld, in, t, weight, b, half, ahead,
+                 more ? n_ahead : 0);
+            ahead += ahead_len;
+            n_lines += n_ahead;
+        }
 }
 
 void matmul_avx2(int32_t *out, size_t ld, const struct matmul_input *in,
@@ -149,16 +218,54 @@ void matmul_avx2(int32_t *out, size_t ld, const struct matmul_input *in,
                  uint32_t block_end)
 {
     for (uint32_t b = block; b < block_end; b++) {
-        for (uint32_t t = 0; t < in->n_rows;) {
-            uint32_t left = in->n_rows - t;
-            uint32_t n = left < ROWS_MAX ? left : ROWS_MAX;
-            int32_t *tile_out = out + t * ld + (size_t)b * FORMAT_BLOCK;
+        int32_t *o = out + (size_t)b * FORMAT_BLOCK;
 
-            if (n == 1)
-                one_row(tile_out, in, t, weight, b);
-            else
-                rows(tile_out, ld, in, t, weight, b, n);
-            t += n;
+        if (in->n_rows == 1)
+            one_row(o, in, 0, weight, b);
+        else
+            many_rows(o, ld, in, weight, b);
+    }
+}
+
+// The sums of each 128-bit half's even and odd dwords' 16-bit lanes, by 16-bit
+// lane, in all four dwords.
+static __m256i add_dwords(__m256i v)
+{
+    v = _mm256_add_epi16(v, _mm256_shuffle_epi32(v, 0x4E));
+    return _mm256_add_epi16(v, _mm256_shuffle_epi32(v, 0xB1));
+}
+
+void matmul_lay_avx2(struct matmul_panel *panels, uint32_t t, const int8_t *q,
+                     const uint8_t *e, uint8_t e_max, uint32_t G)
+{
+    const __m256i bias = _mm256_set1_epi8(FORMAT_WEIGHT_BIAS);
+    const __m256i ones = _mm256_set1_epi8(1);
+    const __m256i limit = _mm256_set1_epi16(MATMUL_TAME_MAX);
+    const uint32_t r = t % MATMUL_PANEL_ROWS;
+    const int32_t spare = (int32_t)matmul_spare(G);
+    struct matmul_panel *panel = panels + (size_t)(t / MATMUL_PANEL_ROWS) * G;
+
+    for (uint32_t g = 0; g < G; g++, panel++) {
+        __m256i wide = _mm256_setzero_si256();
+
+        for (int part = 0; part < 4; part += 2, q += 32) {
+            __m256i v = x86_load(q);
+            __m256i sum = add_dwords(_mm256_maddubs_epi16(bias, v));
+            __m256i abs =
+                add_dwords(_mm256_maddubs_epi16(_mm256_abs_epi8(v), ones));
+            int32_t fix[2];
+
+            sum = _mm256_sub_epi16(_mm256_setzero_si256(), sum);
+            wide = _mm256_or_si256(wide, _mm256_cmpgt_epi16(abs, limit));
+            fix[0] = _mm256_extract_epi32(sum, 0);
+            fix[1] = _mm256_extract_epi32(sum, 4);
+            for (int i = 0; i < 2; i++) {
+                memcpy(panel->part[part + i].q[r], q + 16 * i, 16);
+                memcpy(panel->part[part + i].fix[r], fix + i, sizeof fix[i]);
+            }
         }
+        panel->shift[r] = e_max - e[g] + spare;
+        if (!_mm256_testz_si256(wide, wide))
+            panel->shift[r] |= MATMUL_WIDE;
     }
 }

@@ -12,7 +12,7 @@ static inline __m256i x86_load(const void *p)
     return _mm256_load_si256(p);
 }
 
-static inline __m256i x86_broadcast4(const int8_t *p)
+static inline __m256i x86_broadcast4(const void *p)
 {
     int32_t four;
 

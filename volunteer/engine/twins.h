@@ -9,6 +9,7 @@
 matmul_fn matmul_avx2;
 matmul_fn matmul_vnni;    // AVX-VNNI
 matmul_fn matmul_vnni512; // AVX512-VNNI
+matmul_lay_fn matmul_lay_avx2;
 
 matmul_fn matmul_simd;          // WASM SIMD
 matmul_fn matmul_relaxed;       // WASM relaxed SIMD, 32-bit dot products

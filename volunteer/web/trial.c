@@ -42,7 +42,7 @@ static double time_ms(struct trial *t, matmul_fn *matmul,
 {
     const struct matmul_weight weight = {
         t->w, t->m, t->e, t->b, NB * FORMAT_BLOCK, G * FORMAT_GROUP, NB, G};
-    const struct matmul_input in = {t->q, t->exp, t->corr, t->exp_max, T};
+    const struct matmul_input in = {t->q, t->exp, t->corr, t->exp_max, T, NULL};
     double before = now_ms();
 
     for (int i = 0; i < 10; i++)
