@@ -45,13 +45,14 @@ struct sched_batch_new {
     const char *callback_url; // "" for none
     const char *callback_secret; // "" for none
     struct bytes metadata;       // opaque, 0 .. SCHED_BLOB_MAX
-    uint64_t stored_max;         // bytes stored for this key, cap (0: none)
+    uint64_t stored_max; // bytes stored for this key, cap where it has no quota
+                         // (0: none)
     uint32_t redundancy;         // 0 or 1: spot checks; 2, 3: every line is
                                  // confirmed by so many volunteers
 };
 
 // Create a batch. Repeating it with the same id changes nothing (ERR_OK).
-// Errors: ERR_FULL (the key's stored bytes would pass stored_max).
+// Errors: ERR_FULL (a quota of the key, or stored_max, would be passed).
 MUST_USE enum err sched_batch_create(struct sched_store *store,
                                      const struct sched_batch_new *batch,
                                      sched_done_fn *fn, void *ctx);

@@ -20,11 +20,12 @@ struct sched_file_new {
     const char *purpose; // 1 .. SCHED_ID_MAX
     uint64_t bytes, lines;
     int64_t keep_ms;     // it goes so long after now; 0: policy.keep_ms
-    uint64_t stored_max; // bytes stored for this key, cap (0: none)
+    uint64_t stored_max; // bytes stored for this key, cap where it has no quota
+                         // (0: none)
 };
 
 // Keep a record. Repeating it with the same id changes nothing (ERR_OK).
-// Errors: ERR_FULL (the key's stored bytes would pass stored_max).
+// Errors: ERR_FULL (the key's quota of bytes, or stored_max, would be passed).
 MUST_USE enum err sched_file_create(struct sched_store *store,
                                     const struct sched_file_new *file,
                                     sched_done_fn *fn, void *ctx);

@@ -18,18 +18,25 @@ struct listing {
 
 enum err sched_key_create(struct sched_store *store, const char *id,
                           const uint8_t hash[SCHED_HASH_LEN], const char *name,
-                          const char *hint, sched_done_fn *fn, void *ctx)
+                          const char *hint, const struct sched_rights *rights,
+                          sched_done_fn *fn, void *ctx)
 {
     struct sched_args args = {0};
 
     if (!sched_text_fits(id, 1, SCHED_ID_MAX) ||
         !sched_text_fits(name, 0, SCHED_NAME_MAX) ||
-        !sched_text_fits(hint, 0, HINT_MAX))
+        !sched_text_fits(hint, 0, HINT_MAX) || rights->scopes > SCHED_SCOPES ||
+        !rights->priority || rights->priority > SCHED_PRIORITY_MAX)
         return ERR_RANGE;
     sched_args_text(&args, id);
     sched_args_put(&args, hash, SCHED_HASH_LEN);
     sched_args_text(&args, name);
     sched_args_text(&args, hint);
+    sched_args_u64(&args, rights->scopes);
+    sched_args_u64(&args, rights->priority);
+    sched_args_u64(&args, rights->requests);
+    sched_args_u64(&args, rights->bytes);
+    sched_args_u64(&args, rights->tokens);
     return sched_call_done(store, "key_create", &args, fn, ctx);
 }
 
@@ -43,8 +50,18 @@ static enum err key_read(const redisReply *reply, struct sched_key *out)
     key.hint = sched_walk_text(&walk);
     key.created_ms = sched_walk_i64(&walk);
     key.revoked_ms = sched_walk_i64(&walk);
-    key.stored_bytes = sched_walk_u64(&walk);
-    if (walk.bad)
+    key.hash = sched_walk_bytes(&walk);
+    key.rights.scopes = sched_walk_u32(&walk);
+    key.rights.priority = sched_walk_u32(&walk);
+    key.rights.requests = sched_walk_u64(&walk);
+    key.rights.bytes = sched_walk_u64(&walk);
+    key.rights.tokens = sched_walk_u64(&walk);
+    key.requests = sched_walk_u64(&walk);
+    key.bytes = sched_walk_u64(&walk);
+    key.tokens = sched_walk_u64(&walk);
+    key.bytes_ms = sched_walk_i64(&walk);
+    key.day_ms = sched_walk_i64(&walk);
+    if (walk.bad || key.hash.len != SCHED_HASH_LEN)
         return ERR_FORMAT;
     *out = key;
     return ERR_OK;
@@ -63,22 +80,43 @@ static void on_found(enum err err, const redisReply *reply, void *ctx)
     free(finding);
 }
 
+// Call a function that answers with one key. args is released.
+static enum err find_by(struct sched_store *store, const char *function,
+                        struct sched_args *args, sched_key_fn *fn, void *ctx)
+{
+    struct finding *finding = malloc(sizeof *finding);
+    enum err err;
+
+    if (!finding) {
+        sched_args_release(args);
+        return ERR_NOMEM;
+    }
+    *finding = (struct finding){fn, ctx};
+    err = sched_link_call(store->link, function, args, on_found, finding);
+    if (err)
+        free(finding);
+    return err;
+}
+
 enum err sched_key_find(struct sched_store *store,
                         const uint8_t hash[SCHED_HASH_LEN], sched_key_fn *fn,
                         void *ctx)
 {
     struct sched_args args = {0};
-    struct finding *finding = malloc(sizeof *finding);
-    enum err err;
 
-    if (!finding)
-        return ERR_NOMEM;
-    *finding = (struct finding){fn, ctx};
     sched_args_put(&args, hash, SCHED_HASH_LEN);
-    err = sched_link_call(store->link, "key_find", &args, on_found, finding);
-    if (err)
-        free(finding);
-    return err;
+    return find_by(store, "key_find", &args, fn, ctx);
+}
+
+enum err sched_key_get(struct sched_store *store, const char *id,
+                       sched_key_fn *fn, void *ctx)
+{
+    struct sched_args args = {0};
+
+    if (!sched_text_fits(id, 1, SCHED_ID_MAX))
+        return ERR_RANGE;
+    sched_args_text(&args, id);
+    return find_by(store, "key_get", &args, fn, ctx);
 }
 
 static void on_listed(enum err err, const redisReply *reply, void *ctx)

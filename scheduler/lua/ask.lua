@@ -8,12 +8,14 @@ function ask.forget(x, id)
     local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'own', 'sn')
     if s.b then sequence.forget(x, sid, s) end
   end
+  local b = base.load(key, 'key', 'open')
+  if b.key then quota.open(x, b.key, -(tonumber(b.open) or 0)) end
   R('DEL', key, key .. ':s', key .. ':res')
   R('ZREM', x.P .. 'asks', id)
 end
 
 -- ask_create: ARGV 1 id 2 key 3 lease, ms, then the arguments of each line
---   (batch_add), from 4. Returns "ok" (also for a repeat) or "range".
+--   (batch_add), from 4. Returns "ok" (also for a repeat), "range" or "full".
 local function create(keys, args)
   local x = base.open(keys)
   local id, n = args[1], (#args - 3) / batch.LINE
@@ -23,8 +25,10 @@ local function create(keys, args)
     local ctx = R('HGET', x.P .. 'm:' .. base.hex(args[i + 3]), 'ctx')
     if not ctx or #args[i + 4] / 4 + 1 > tonumber(ctx) then return 'range' end
   end
-  R('HSET', key, 'ask', '1', 'key', args[2], 'st', 1, 'closed', '1', 'total', n,
-    'n_ok', 0, 'n_bad', 0, 'n_q', 0, 'n_r', 0, 'n_c', 0, 'tok', 0, 'red', 1,
+  if quota.full(x, args[2], n, 0, 0) then return 'full' end
+  quota.open(x, args[2], n)
+  R('HSET', key, 'ask', '1', 'open', n, 'key', args[2], 'st', 1, 'closed', '1',
+    'total', n, 'n_ok', 0, 'n_bad', 0, 'n_q', 0, 'n_r', 0, 'n_c', 0, 'tok', 0, 'red', 1,
     'n_ct', 0, 'n_rt', 0)
   R('ZADD', x.P .. 'asks', x.now + args[3], id)
   local who = fair.who(x, args[2])

@@ -42,6 +42,7 @@
 --   e:<id>       hash  a callback event; events: zset id -> due
 --   k:<id>       hash  an API key; kh: hash of SHA-256 -> id; keys: zset
 --   k:<id>:b     zset  its batches -> created; k:<id>:f its files
+--   k:<id>:u     hash  what it uses; see key.lua
 --   acct:<a>     hash  an account; board: zset account -> credit
 --   ledger       stream of credit; ledger:at: the last entry that is folded
 --   g            hash  counters of the whole cell
@@ -56,6 +57,7 @@ local function R(...) return redis.call(...) end
 local base, volunteer, sequence, unit, take = {}, {}, {}, {}, {}
 local commit, file, batch, ask, stats = {}, {}, {}, {}, {}
 local trust, fair, log, stage, flow, plan = {}, {}, {}, {}, {}, {}
+local quota = {}
 
 -- The context of one call.
 function base.open(keys)

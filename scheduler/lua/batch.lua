@@ -6,6 +6,7 @@
 --   t_can  when cancelling began
 --   outf, errf  ids of the output and the error file
 --   t_new, t_run, t_fin, t_end   when it got there, 0: not yet
+--   open  of its lines, how many count as open requests of its key
 --   read  lines ingested; closed "1": no more will come
 --   n_ok, n_bad  final lines; n_q, n_r, n_c  the others as they are now
 --   tok  tokens of final lines    out, out_bytes  output file
@@ -59,9 +60,14 @@ local function over(st) return tonumber(st) >= 3 and tonumber(st) <= 6 end
 -- A final line: its record for C (batch.c reads it).
 function batch.result(x, id, bad, tokens, record)
   local key = batch.key(x, id)
-  local st = R('HGET', key, 'st')
-  if not st or over(st) then return end
+  local b = base.load(key, 'st', 'key')
+  if not b.st or over(b.st) then return end
   R('RPUSH', key .. ':res', record)
+  R('HINCRBY', key, 'open', -1)
+  quota.open(x, b.key, -1)
+  if not bad then
+    quota.spend(x, b.key, tokens + struct.unpack('<I4', record, 13))
+  end
   R('HINCRBY', key, bad and 'n_bad' or 'n_ok', 1)
   R('HINCRBY', key, 'tok', tokens)
   base.count(x, bad and 'failed' or 'confirmed', 1)
@@ -105,9 +111,9 @@ local function create(keys, args)
   local x, p = base.open(keys), base.policy(args[11])
   local key, owner = batch.key(x, args[1]), x.P .. 'k:' .. args[2]
   if R('EXISTS', key) == 1 then return 'ok' end
-  local bytes, cap = tonumber(args[5]), tonumber(args[10])
-  local stored = tonumber(R('HGET', owner, 'stored')) or 0
-  if cap > 0 and stored + bytes > cap then return 'full' end
+  local bytes, n = tonumber(args[5]), tonumber(args[6])
+  if quota.full(x, args[2], n, bytes, tonumber(args[10])) then return 'full' end
+  quota.open(x, args[2], n)
   if bytes > 0 then
     file.put(x, p, {id = args[14], key = args[2], path = args[4],
                     name = 'requests.jsonl', purpose = 'batch', bytes = bytes,
@@ -116,7 +122,7 @@ local function create(keys, args)
   R('HSET', key, 'key', args[2], 'model', args[3], 'input', args[4], 'inf',
     args[14], 'endp', args[12], 'win', args[13], 't_exp', x.now + args[13],
     'exp', '', 't_can', 0, 'outf', '', 'errf', '', 'total', args[6], 'url', args[7], 'secret', args[8], 'meta', args[9],
-    'st', 0, 't_new', x.now, 't_run', 0, 't_fin', 0, 't_end', 0, 'read', 0,
+    'st', 0, 'open', n, 't_new', x.now, 't_run', 0, 't_fin', 0, 't_end', 0, 'read', 0,
     'closed', '', 'n_ok', 0, 'n_bad', 0, 'n_q', 0, 'n_r', 0, 'n_c', 0, 'tok', 0,
     'out', '', 'out_bytes', 0, 'ev', '', 'ev_at', 0, 'ev_n', 0, 'ev_st', 0,
     'ec', '', 'et', '', 'el', 0, 'red', args[15], 'n_ct', 0, 'n_rt', 0)
@@ -136,8 +142,9 @@ local EVENTS = {
 -- Its end: nothing of it stays but the record, for a while.
 local function finish(x, id, p, status, event)
   local key = batch.key(x, id)
-  local b = base.load(key, 'url', 'secret')
-  R('HSET', key, 'st', status, 't_end', x.now)
+  local b = base.load(key, 'url', 'secret', 'key', 'open')
+  quota.open(x, b.key, -(tonumber(b.open) or 0))
+  R('HSET', key, 'st', status, 't_end', x.now, 'open', 0)
   R('DEL', key .. ':res')
   R('PEXPIRE', key, p.keep_ms)
   R('ZREM', x.P .. 'expiring', id)
@@ -220,7 +227,10 @@ local function lines_done(keys, args)
   local key = batch.key(x, args[1])
   if R('HGET', key, 'closed') == '1' then return 'ok' end
   if not job_held(x, INGEST, args[1], args[2]) then return 'gone' end
-  R('HSET', key, 'closed', '1', 'total', R('HGET', key, 'read'))
+  local b = base.load(key, 'key', 'total', 'read')
+  R('HSET', key, 'closed', '1', 'total', b.read)
+  R('HINCRBY', key, 'open', b.read - b.total)
+  quota.open(x, b.key, b.read - b.total)
   if R('HGET', key, 'exp') ~= '1' then R('HSET', key, 'st', 1) end
   if R('HGET', key, 't_run') == '0' then R('HSET', key, 't_run', x.now) end
   job_end(x, INGEST, args[1])

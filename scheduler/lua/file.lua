@@ -27,9 +27,9 @@ end
 local function create(keys, args)
   local x, p = base.open(keys), base.policy(args[10])
   if R('EXISTS', file_key(x, args[1])) == 1 then return 'ok' end
-  local cap = tonumber(args[9])
-  local stored = tonumber(R('HGET', x.P .. 'k:' .. args[2], 'stored')) or 0
-  if cap > 0 and stored + tonumber(args[6]) > cap then return 'full' end
+  if quota.full(x, args[2], 0, tonumber(args[6]), tonumber(args[9])) then
+    return 'full'
+  end
   file.put(x, p, {id = args[1], key = args[2], path = args[3], name = args[4],
                   purpose = args[5], bytes = args[6], lines = args[7],
                   ttl = args[8]})

@@ -453,68 +453,6 @@ static void batches_are_listed_newest_first(void)
     world_release(&w);
 }
 
-struct found {
-    bool done;
-    enum err err;
-    size_t n;
-    char id[64], name[64];
-    int64_t revoked_ms;
-};
-
-static void on_key(enum err err, const struct sched_key *k, void *ctx)
-{
-    struct found *f = ctx;
-
-    *f = (struct found){true, err, 0, "", "", 0};
-    if (k) {
-        snprintf(f->id, sizeof f->id, "%s", k->id);
-        snprintf(f->name, sizeof f->name, "%s", k->name);
-    }
-}
-
-static void on_keys(enum err err, const struct sched_key *k, size_t n,
-                    void *ctx)
-{
-    struct found *f = ctx;
-
-    *f = (struct found){true, err, n, "", "", n ? k[0].revoked_ms : 0};
-}
-
-static void keys_are_found_until_revoked(void)
-{
-    struct world w;
-    struct waited done = {0};
-    struct found f = {0};
-    const uint8_t h1[32] = {1}, h2[32] = {2};
-
-    world_init(&w, NULL);
-    WAIT(sched_key_create(w.store, "key_1", h1, "first", "abcd", on_waited,
-                          &done));
-    WAIT_ERR(sched_key_create(w.store, "key_1", h2, "", "", on_waited, &done),
-             ERR_EXISTS);
-    WAIT_ERR(sched_key_create(w.store, "key_2", h1, "", "", on_waited, &done),
-             ERR_EXISTS);
-    WAIT(
-        sched_key_create(w.store, "key_2", h2, "second", "", on_waited, &done));
-    CHECK_EQ(sched_key_find(w.store, h1, on_key, &f), ERR_OK);
-    world_until(&w, &f.done);
-    CHECK(f.err == ERR_OK && strcmp(f.id, "key_1") == 0 &&
-          strcmp(f.name, "first") == 0);
-    WAIT(sched_key_revoke(w.store, "key_1", on_waited, &done));
-    WAIT(sched_key_revoke(w.store, "key_1", on_waited, &done));
-    WAIT_ERR(sched_key_revoke(w.store, "key_3", on_waited, &done),
-             ERR_NOT_FOUND);
-    f.done = false;
-    CHECK_EQ(sched_key_find(w.store, h1, on_key, &f), ERR_OK);
-    world_until(&w, &f.done);
-    CHECK_EQ(f.err, ERR_NOT_FOUND);
-    f.done = false;
-    CHECK_EQ(sched_key_list(w.store, on_keys, &f), ERR_OK);
-    world_until(&w, &f.done);
-    CHECK(f.n == 2 && f.revoked_ms > 0);
-    world_release(&w);
-}
-
 static void callbacks_back_off_for_three_days(void)
 {
     int64_t total = 0;
@@ -632,7 +570,6 @@ int main(void)
     from_error_lines_to_the_callback();
     a_failed_batch_drops_its_lines();
     batches_are_listed_newest_first();
-    keys_are_found_until_revoked();
     callbacks_back_off_for_three_days();
     a_new_job_is_told_at_once();
     statistics_follow_the_work();
