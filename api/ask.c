@@ -12,6 +12,7 @@
 #include "api/fields.h"
 #include "api/http.h"
 #include "api/keys.h"
+#include "api/quota.h"
 #include "api/reply.h"
 #include "api/result_line.h"
 #include "api/secret.h"
@@ -313,12 +314,32 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         ask->renewed_ms = now;
 }
 
+// A quota is in the way: which?
+static void on_quota(enum err err, const struct sched_key *key, void *ctx)
+{
+    struct api_ask *ask = ctx;
+
+    if (!call_ended(ask))
+        return;
+    if (err)
+        api_reply_err(ask->req, err);
+    else
+        api_quota_reply(ask->req, key, ask->n, 0);
+}
+
 static void on_queued(enum err err, void *ctx)
 {
     struct api_ask *ask = ctx;
 
     if (!call_ended(ask))
         return;
+    ask->queued = err != ERR_FULL;
+    if (err == ERR_FULL) {
+        err = sched_key_get(ask->server->store, ask->key, on_quota, ask);
+        ask->n_calls += !err;
+        if (!err)
+            return;
+    }
     if (!err && !api_request_is_open(ask->req))
         err = ERR_IO; // answered into the void
     if (err)

@@ -10,6 +10,7 @@
 #include "api/fields.h"
 #include "api/files.h"
 #include "api/keys.h"
+#include "api/quota.h"
 #include "api/reply.h"
 #include "api/secret.h"
 #include "api/server.h"
@@ -291,9 +292,8 @@ static void on_created(enum err err, void *ctx)
     if ((err == ERR_FULL || err == ERR_BUSY) && up->batch.input_bytes)
         unlinkat(req->server->files_fd, up->file.name, 0);
     if (err == ERR_FULL) {
-        api_reply_error(req, 429, NULL, "storage_full",
-                        "the files of this key's batches have reached the "
-                        "limit: wait until older ones expire");
+        api_quota_refuse(req, up->key, up->batch.n_lines,
+                         up->batch.input_bytes);
         return;
     }
     if (!err)

@@ -11,6 +11,7 @@
 #include "api/files.h"
 #include "api/keys.h"
 #include "api/query.h"
+#include "api/quota.h"
 #include "api/reply.h"
 #include "api/secret.h"
 #include "api/server.h"
@@ -228,9 +229,7 @@ static void on_created(enum err err, void *ctx)
     if (err == ERR_FULL || err == ERR_BUSY) // for certain it was not made
         unlinkat(req->server->files_fd, up->file.name, 0);
     if (err == ERR_FULL) {
-        api_reply_error(req, 429, NULL, "storage_full",
-                        "the files of this key have reached the limit: delete "
-                        "some, or wait until older ones expire");
+        api_quota_refuse(req, up->key, 0, up->file.n_bytes);
         return;
     }
     if (!err)

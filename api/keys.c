@@ -1,5 +1,6 @@
 #include "api/keys.h"
 
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,16 @@
 struct search {
     struct api_request *req;
     void (*fn)(struct api_request *req, const char *key);
+    enum sched_scope scope; // that is needed
+    uint8_t hash[SHA256_LEN];
 };
+
+const char *api_key_scope(unsigned scope)
+{
+    return scope == SCHED_SUBMIT ? "submit"
+           : scope == SCHED_READ ? "read"
+                                 : "operate";
+}
 
 static void refuse(struct api_request *req)
 {
@@ -28,19 +38,24 @@ static void on_key(enum err err, const struct sched_key *key, void *ctx)
     struct search search = *(struct search *)ctx;
 
     free(ctx);
-    if (err == ERR_OK)
-        search.fn(search.req, key->id);
-    else if (err == ERR_NOT_FOUND)
+    if (err == ERR_NOT_FOUND ||
+        (!err && CRYPTO_memcmp(key->hash.ptr, search.hash, SHA256_LEN) != 0))
         refuse(search.req);
-    else
+    else if (err)
         api_reply_err(search.req, err);
+    else if (!(key->rights.scopes & search.scope))
+        api_reply_error(search.req, 403, NULL, "missing_scope",
+                        "this key lacks the scope %s, which %s %s needs",
+                        api_key_scope(search.scope), search.req->route->method,
+                        search.req->route->pattern);
+    else
+        search.fn(search.req, key->id);
 }
 
-void api_key_find(struct api_request *req,
-                  void (*fn)(struct api_request *req, const char *key))
+void api_key_find_for(struct api_request *req, enum sched_scope scope,
+                      void (*fn)(struct api_request *req, const char *key))
 {
     const char *text = api_request_bearer(req);
-    uint8_t hash[SHA256_LEN];
     struct search *search;
     enum err err;
 
@@ -53,12 +68,22 @@ void api_key_find(struct api_request *req,
         api_reply_err(req, ERR_NOMEM);
         return;
     }
-    *search = (struct search){req, fn};
-    // The store is searched by the hash, so time tells nothing about a key.
-    api_secret_hash(text, hash);
-    err = sched_key_find(req->server->store, hash, on_key, search);
+    *search = (struct search){.req = req, .fn = fn};
+    search->scope = scope;
+    // The store is searched by the hash, so time tells nothing about a key;
+    // what it finds is compared in constant time.
+    api_secret_hash(text, search->hash);
+    err = sched_key_find(req->server->store, search->hash, on_key, search);
     if (err) {
         free(search);
         api_reply_err(req, err);
     }
+}
+
+void api_key_find(struct api_request *req,
+                  void (*fn)(struct api_request *req, const char *key))
+{
+    bool get = strcmp(req->route->method, "GET") == 0;
+
+    api_key_find_for(req, get ? SCHED_READ : SCHED_SUBMIT, fn);
 }

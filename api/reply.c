@@ -1,5 +1,6 @@
 #include "api/reply.h"
 
+#include <inttypes.h>
 #include <microhttpd.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -85,13 +86,18 @@ static void header(struct MHD_Response *r, const char *name, const char *value)
 static void answer(struct api_request *req, unsigned status,
                    struct MHD_Response *r)
 {
+    char seconds[24];
+
     header(r, "X-Content-Type-Options", "nosniff");
     header(r, "Cross-Origin-Resource-Policy", "same-origin");
     header(r, "Referrer-Policy", "no-referrer");
     if (status == 401)
         header(r, "WWW-Authenticate", "Bearer");
-    if (status == 503)
-        header(r, "Retry-After", "1");
+    if (status == 503 || req->retry_s > 0) {
+        snprintf(seconds, sizeof seconds, "%" PRId64,
+                 req->retry_s > 0 ? req->retry_s : 1);
+        header(r, "Retry-After", seconds);
+    }
     api_request_answer(req, status, r);
 }
 

@@ -52,7 +52,8 @@ struct api_request {
     char args[API_ARGS_MAX][API_ARG_LEN_MAX + 1];
     uint8_t *body; // collected, NUL after body_len; NULL if empty
     size_t body_len;
-    void *ctx; // the handler's own
+    int64_t retry_s; // > 0: the answer says to try again so much later
+    void *ctx;       // the handler's own
     // Runs when the request ends, on every path, if set; frees ctx.
     void (*ctx_free)(void *ctx);
 };

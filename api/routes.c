@@ -4,6 +4,7 @@
 #include "api/batches.h"
 #include "api/file_routes.h"
 #include "api/file_upload.h"
+#include "api/key_routes.h"
 #include "api/model_routes.h"
 #include "api/pages.h"
 #include "api/presence.h"
@@ -44,6 +45,8 @@ const struct api_route api_routes[] = {
     {"POST", "/v1/completions", API_ASK_BODY_MAX, api_ask_text, &api_ask_sink},
     {"POST", "/v1/chat/completions", API_ASK_BODY_MAX, api_ask_chat,
      &api_ask_sink},
+
+    {"GET", "/v1/keys", API_BODY_JSON_MAX, api_key_list, NULL},
 
     {"GET", "/v1/leaderboard", API_BODY_JSON_MAX, api_stats_ranks, NULL},
     {"GET", "/v1/stats", API_BODY_JSON_MAX, api_stats_get, NULL},

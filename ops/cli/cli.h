@@ -21,7 +21,7 @@
       "continue a prompt on this machine")                              \
     X(eval, "MODEL_DIR GOLDEN.json",                                    \
       "compare a model folder with the float model's recorded answers") \
-    X(keys, "create|list|revoke [--name N] [--data DIR]",               \
+    X(keys, "create|list|revoke [--scopes LIST] [--data DIR] ...",      \
       "API keys of the server on this machine")                         \
     X(bench, "MODEL_DIR [--prompt N] [--new N] [--sequences N] ...",    \
       "time a model on this machine")

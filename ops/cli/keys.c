@@ -15,21 +15,33 @@
 #include "scheduler/key.h"
 
 static const char help[] =
-    "usage: synapse keys create [--name N] [--data DIR | --redis ADDRESS]\n"
-    "       synapse keys list              [--data DIR | --redis ADDRESS]\n"
-    "       synapse keys revoke KEY_ID     [--data DIR | --redis ADDRESS]\n"
+    "usage: synapse keys create [--name N] [--scopes LIST] [--priority P]\n"
+    "           [--requests N] [--bytes N] [--tokens N]\n"
+    "       synapse keys list\n"
+    "       synapse keys revoke KEY_ID\n"
+    "       (each with --data DIR or --redis ADDRESS)\n"
     "\n"
     "Only a key's hash is stored: create prints the key once, alone on its "
     "last\n"
     "line. The server has to be running (its Redis is used).\n"
     "\n"
     "  --name N          what the key is for\n"
+    "  --scopes LIST     of submit, read and operate (default submit,read)\n"
+    "  --priority P      1 to 100: its share beside other keys (default 10)\n"
+    "  --requests N      quota: requests accepted and not done (default none)\n"
+    "  --bytes N         quota: stored, 1500, 64K, 100M, 2G (default 8G)\n"
+    "  --tokens N        quota: of prompts and answers, a day (default none)\n"
     "  --data DIR        the server's data folder (default: synapse-data)\n"
     "  --redis ADDRESS   unix:/path or HOST:PORT, where the server has "
     "--redis\n";
 
 enum {
     OPT_NAME = 1,
+    OPT_SCOPES,
+    OPT_PRIORITY,
+    OPT_REQUESTS,
+    OPT_BYTES,
+    OPT_TOKENS,
     OPT_DATA,
     OPT_REDIS,
     OPT_HELP,
@@ -40,8 +52,15 @@ enum {
     RETRY_MS = 100,
 };
 
+#define QUOTA_MAX (UINT64_C(1) << 50) // exact in the store's numbers
+
 static const struct option longopts[] = {
     {"name", required_argument, NULL, OPT_NAME},
+    {"scopes", required_argument, NULL, OPT_SCOPES},
+    {"priority", required_argument, NULL, OPT_PRIORITY},
+    {"requests", required_argument, NULL, OPT_REQUESTS},
+    {"bytes", required_argument, NULL, OPT_BYTES},
+    {"tokens", required_argument, NULL, OPT_TOKENS},
     {"data", required_argument, NULL, OPT_DATA},
     {"redis", required_argument, NULL, OPT_REDIS},
     {"help", no_argument, NULL, OPT_HELP},
@@ -51,6 +70,7 @@ static const struct option longopts[] = {
 struct keys {
     const char *argv0, *name, *data, *redis;
     const char *verb, *id; // of revoke
+    struct sched_rights rights;
     char address[API_REDIS_ADDRESS_MAX];
     char key[16 + 2 * KEY_RANDOM_LEN]; // of create
     char key_id[24];
@@ -89,12 +109,61 @@ static void time_print(int64_t ms)
     printf("%s", text);
 }
 
+static const char *const scope_names[] = {"submit", "read", "operate"};
+
+enum { N_SCOPES = sizeof scope_names / sizeof *scope_names };
+
+static void quota_print(const char *what, uint64_t used, uint64_t limit)
+{
+    if (limit)
+        printf("  %s %" PRIu64 "/%" PRIu64, what, used, limit);
+}
+
+static void rights_print(const struct sched_key *key)
+{
+    const char *comma = "";
+
+    printf("  ");
+    for (unsigned i = 0; i < N_SCOPES; i++) {
+        if (!(key->rights.scopes >> i & 1))
+            continue;
+        printf("%s%s", comma, scope_names[i]);
+        comma = ",";
+    }
+    printf("  priority %" PRIu32, key->rights.priority);
+    quota_print("requests", key->requests, key->rights.requests);
+    quota_print("bytes", key->bytes, key->rights.bytes);
+    quota_print("tokens", key->tokens, key->rights.tokens);
+}
+
+// "submit,read": each at most once. 0: that is no such list.
+static unsigned scopes_parse(const char *text)
+{
+    unsigned scopes = 0;
+
+    for (;;) {
+        size_t len = strcspn(text, ",");
+        unsigned i = 0;
+
+        while (i < N_SCOPES && (strlen(scope_names[i]) != len ||
+                                memcmp(scope_names[i], text, len) != 0))
+            i++;
+        if (i == N_SCOPES || scopes >> i & 1)
+            return 0;
+        scopes |= 1U << i;
+        if (!text[len])
+            return scopes;
+        text += len + 1;
+    }
+}
+
 static void on_list(enum err err, const struct sched_key *keys, size_t n,
                     void *ctx)
 {
     for (size_t i = 0; i < n; i++) {
         printf("%s  ...%s  ", keys[i].id, keys[i].hint);
         time_print(keys[i].created_ms);
+        rights_print(&keys[i]);
         printf("  %s", keys[i].revoked_ms ? "revoked" : "valid  ");
         printf("  %s\n", keys[i].name);
     }
@@ -120,7 +189,8 @@ static enum err ask(struct keys *k)
         return sched_key_revoke(k->store, k->id, on_done, k);
     sha256(k->key, strlen(k->key), hash);
     return sched_key_create(k->store, k->key_id, hash, k->name,
-                            k->key + strlen(k->key) - HINT_LEN, on_done, k);
+                            k->key + strlen(k->key) - HINT_LEN, &k->rights,
+                            on_done, k);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *ctx)
@@ -153,9 +223,44 @@ static bool key_draw(struct keys *k)
     return true;
 }
 
+// An option of create. Returns a status, or -1 to go on.
+static int right_read(const char *argv0, int opt, const char *text,
+                      struct sched_rights *rights)
+{
+    uint64_t n;
+
+    switch (opt) {
+    case OPT_SCOPES:
+        rights->scopes = scopes_parse(text);
+        if (!rights->scopes)
+            return cli_usage(argv0, "--scopes: a list of submit, read and "
+                                    "operate, as in submit,read");
+        return -1;
+    case OPT_PRIORITY:
+        if (!cli_u64(text, 1, SCHED_PRIORITY_MAX, &n))
+            return cli_usage(argv0, "--priority: 1 to %d", SCHED_PRIORITY_MAX);
+        rights->priority = (uint32_t)n;
+        return -1;
+    case OPT_REQUESTS:
+        if (!cli_u64(text, 1, QUOTA_MAX, &rights->requests))
+            return cli_usage(argv0, "--requests: a number, 1 or more");
+        return -1;
+    case OPT_BYTES:
+        if (!cli_bytes(text, &rights->bytes) || rights->bytes > QUOTA_MAX)
+            return cli_usage(argv0, "--bytes: a size, as in 500M");
+        return -1;
+    case OPT_TOKENS:
+        if (!cli_u64(text, 1, QUOTA_MAX, &rights->tokens))
+            return cli_usage(argv0, "--tokens: a number, 1 or more");
+        return -1;
+    default:
+        return cli_usage(argv0, "bad option");
+    }
+}
+
 static int options_read(int argc, char **argv, struct keys *k)
 {
-    int n_wanted, opt;
+    int n_wanted, opt, status;
 
     while ((opt = getopt_long(argc, argv, "", longopts, NULL)) != -1) {
         switch (opt) {
@@ -175,7 +280,9 @@ static int options_read(int argc, char **argv, struct keys *k)
             fputs(help, stdout);
             return CLI_OK;
         default:
-            return cli_usage(argv[0], "bad option");
+            status = right_read(argv[0], opt, optarg, &k->rights);
+            if (status >= 0)
+                return status;
         }
     }
     k->verb = optind < argc ? argv[optind] : "";
@@ -223,7 +330,11 @@ done:
 
 int cli_keys(int argc, char **argv)
 {
-    struct keys k = {.argv0 = argv[0], .name = "", .data = "synapse-data"};
+    struct keys k = {.argv0 = argv[0],
+                     .name = "",
+                     .data = "synapse-data",
+                     .rights = {.scopes = SCHED_SUBMIT | SCHED_READ,
+                                .priority = SCHED_PRIORITY}};
     int status = options_read(argc, argv, &k);
     enum err err = ERR_OK;
 

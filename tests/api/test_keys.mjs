@@ -1,0 +1,193 @@
+// test_keys.mjs - what a key may do: scopes, quotas, revoking, and the verb that
+// makes keys.
+// @ts-check
+
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { Grid, synapse, synapseOk, until } from '../grid/grid.mjs';
+
+/** @type {Grid} */
+let grid;
+
+before(async () => {
+  grid = await Grid.start({ args: ['--no-referee'] });
+});
+after(async () => assert.deepEqual(await grid?.stop(), []));
+
+/** Make a key. @param {string[]} args @returns {Promise<string>} */
+async function keyOf(...args) {
+  const { out } = await synapseOk(['keys', 'create', '--data', grid.data, ...args]);
+  return out.trim().split('\n').at(-1) ?? '';
+}
+
+/** @param {string} key @param {string} method @param {string} route @param {any} [body] */
+async function call(key, method, route, body) {
+  const form = body instanceof FormData;
+  /** @type {Record<string, string>} */
+  const headers = { authorization: `Bearer ${key}` };
+  if (!form) headers['content-type'] = 'application/json';
+  const response = await fetch(grid.url + route, {
+    method, headers, body: body === undefined || form ? body : JSON.stringify(body), signal: AbortSignal.timeout(20_000),
+  });
+  const text = await response.text();
+  return { status: response.status, text, retry: response.headers.get('retry-after'), error: text.startsWith('{"error"') ? JSON.parse(text).error : null };
+}
+
+/** @param {number} bytes */
+function upload(bytes) {
+  const form = new FormData();
+  form.set('purpose', 'batch');
+  form.set('file', new File([`{"custom_id":"${'x'.repeat(bytes - 17)}"}\n`], 'in.jsonl'));
+  return form;
+}
+
+const batch = (n = 1) => ({ requests: Array.from({ length: n }, (_, i) => ({ custom_id: `r${i}`, prompt: 'Once', max_tokens: 4, temperature: 0 })) });
+
+// Every route of clients, and the scope it needs.
+/** @type {[string, string, 'submit' | 'read' | 'operate'][]} */
+const ROUTES = [
+  ['POST', '/v1/files', 'submit'],
+  ['GET', '/v1/files', 'read'],
+  ['GET', '/v1/files/file-none', 'read'],
+  ['GET', '/v1/files/file-none/content', 'read'],
+  ['DELETE', '/v1/files/file-none', 'submit'],
+  ['POST', '/v1/batches', 'submit'],
+  ['GET', '/v1/batches', 'read'],
+  ['GET', '/v1/batches/batch_none', 'read'],
+  ['POST', '/v1/batches/batch_none/cancel', 'submit'],
+  ['GET', '/v1/batches/batch_none/results', 'read'],
+  ['POST', '/v1/completions', 'submit'],
+  ['POST', '/v1/chat/completions', 'submit'],
+  ['GET', '/v1/keys', 'operate'],
+];
+
+test('each route needs its scope, and the refusal names it', async () => {
+  /** @type {Record<string, string>} */
+  const keys = {};
+  for (const scope of ['submit', 'read', 'operate']) keys[scope] = await keyOf('--scopes', scope);
+  for (const [method, route, scope] of ROUTES) {
+    for (const [has, key] of Object.entries(keys)) {
+      const { status, error } = await call(key, method, route, method === 'POST' ? {} : undefined);
+      if (has === scope) {
+        assert.ok(![401, 403].includes(status), `${method} ${route} with ${has}: ${status}`);
+      } else {
+        assert.equal(status, 403, `${method} ${route} with ${has}`);
+        assert.equal(error.type, 'permission_error');
+        assert.equal(error.code, 'missing_scope');
+        assert.match(error.message, new RegExp(`scope ${scope}\\b`));
+      }
+    }
+    assert.equal((await call('sk-syn-none', method, route, method === 'POST' ? {} : undefined)).status, 401);
+  }
+});
+
+test('a new key submits and reads, and does not operate', async () => {
+  const key = await keyOf();
+  const made = await call(key, 'POST', '/v1/batches', batch());
+  assert.equal(made.status, 200, made.text);
+  assert.equal((await call(key, 'GET', '/v1/batches')).status, 200);
+  assert.equal((await call(key, 'GET', '/v1/keys')).status, 403);
+  await call(key, 'POST', `/v1/batches/${JSON.parse(made.text).id}/cancel`);
+});
+
+test('the quota of open requests is refused by name, with what is used', async () => {
+  const key = await keyOf('--requests', '5');
+  const first = await call(key, 'POST', '/v1/batches', batch(3));
+  assert.equal(first.status, 200, first.text);
+  for (const [route, body] of /** @type {[string, any][]} */ ([
+    ['/v1/batches', batch(3)],
+    ['/v1/completions', { prompt: 'Once', n: 3, max_tokens: 2 }],
+  ])) {
+    const { status, error, retry } = await call(key, 'POST', route, body);
+    assert.equal(status, 429, route);
+    assert.equal(error.code, 'quota_exceeded');
+    assert.equal(error.param, 'requests_queued');
+    assert.match(error.message, /requests_queued .*\(3 of 5\).*try again in \d+ s/);
+    assert.ok(Number(retry) > 0);
+  }
+  const never = await call(key, 'POST', '/v1/batches', batch(6));
+  assert.equal(never.status, 400);
+  assert.equal(never.error.param, 'requests_queued');
+  assert.equal((await call(key, 'POST', '/v1/batches', batch(2))).status, 200);
+  // What is cancelled does not count any more.
+  for (const { id } of JSON.parse((await call(key, 'GET', '/v1/batches')).text).data)
+    await call(key, 'POST', `/v1/batches/${id}/cancel`);
+  await until(async () => {
+    const made = await call(key, 'POST', '/v1/batches', batch(5));
+    assert.ok([200, 429].includes(made.status), made.text);
+    if (made.status === 200) await call(key, 'POST', `/v1/batches/${JSON.parse(made.text).id}/cancel`);
+    return made.status === 200;
+  }, 'room in the quota', 15_000);
+});
+
+test('the quota of stored bytes is refused by name, and leaves no file', async () => {
+  const key = await keyOf('--bytes', '2K');
+  const first = await call(key, 'POST', '/v1/files', upload(1500));
+  assert.equal(first.status, 200, first.text);
+  const files = () => readdirSync(path.join(grid.data, 'files')).length;
+  const before = files();
+  const { status, error, retry } = await call(key, 'POST', '/v1/files', upload(1000));
+  assert.equal(files(), before);
+  assert.equal(status, 429);
+  assert.equal(error.param, 'bytes_stored');
+  assert.match(error.message, /\(1500 of 2048\)/);
+  assert.ok(Number(retry) > 29 * 86400); // when the first one goes
+  assert.equal((await call(key, 'POST', '/v1/files', upload(3000))).status, 400);
+  assert.equal((await call(key, 'DELETE', `/v1/files/${JSON.parse(first.text).id}`)).status, 200);
+  assert.equal((await call(key, 'POST', '/v1/files', upload(1000))).status, 200);
+});
+
+test('the quota of tokens ends with the day', async () => {
+  const key = await keyOf('--tokens', '3');
+  const ada = grid.volunteer('Ada'), grace = grid.volunteer('Grace');
+  const answer = await call(key, 'POST', '/v1/completions', { prompt: 'Once upon a time', max_tokens: 4, temperature: 0 });
+  assert.equal(answer.status, 200, answer.text);
+  const used = JSON.parse(answer.text).usage.total_tokens;
+  const { status, error, retry } = await call(key, 'POST', '/v1/batches', batch());
+  assert.equal(status, 429);
+  assert.equal(error.param, 'tokens_per_day');
+  assert.ok(error.message.includes(`(${used} of 3)`), error.message);
+  const left = 86400 - Math.floor(Date.now() / 1000) % 86400;
+  assert.ok(Math.abs(Number(retry) - left) < 60 || Number(retry) > 86000, `${retry} and ${left}`);
+  await Promise.all([ada.stop(), grace.stop()]);
+});
+
+test('an operator sees the keys, their rights and what they use', async () => {
+  const operator = await keyOf('--scopes', 'operate,read', '--name', 'ops', '--priority', '50', '--requests', '7', '--bytes', '1M', '--tokens', '9');
+  const { data } = JSON.parse((await call(operator, 'GET', '/v1/keys')).text);
+  const mine = data.find((/** @type {any} */ k) => k.name === 'ops');
+  assert.deepEqual(mine.scopes, ['read', 'operate']);
+  assert.equal(mine.priority, 50);
+  assert.deepEqual(mine.quotas, {
+    requests_queued: { used: 0, limit: 7 }, bytes_stored: { used: 0, limit: 1 << 20 }, tokens_per_day: { used: 0, limit: 9 },
+  });
+  assert.equal(mine.hint, operator.slice(-4));
+  assert.ok(!JSON.stringify(data).includes(operator));
+  const { out } = await synapseOk(['keys', 'list', '--data', grid.data]);
+  assert.match(out, new RegExp(`^${mine.id} .* read,operate {2}priority 50 .*requests 0/7 .* valid +ops$`, 'm'));
+});
+
+test('a wrong option of synapse keys is named', async () => {
+  /** @type {[string[], RegExp][]} */
+  const cases = [
+    [['--scopes', 'submit,write'], /--scopes/],
+    [['--scopes', ''], /--scopes/],
+    [['--scopes', 'read,read'], /--scopes/],
+    [['--scopes', 'read,'], /--scopes/],
+    [['--priority', '0'], /--priority/],
+    [['--priority', '101'], /--priority/],
+    [['--requests', '0'], /--requests/],
+    [['--requests', 'many'], /--requests/],
+    [['--bytes', '-1'], /--bytes/],
+    [['--tokens', '1e3'], /--tokens/],
+    [['--colour'], /unrecognized option/],
+  ];
+  for (const [args, text] of cases) {
+    const { code, err } = await synapse(['keys', 'create', '--data', grid.data, ...args]);
+    assert.equal(code, 2, args.join(' '));
+    assert.match(err, text);
+  }
+});
