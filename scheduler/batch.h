@@ -47,8 +47,8 @@ struct sched_batch_new {
     struct bytes metadata;       // opaque, 0 .. SCHED_BLOB_MAX
     uint64_t stored_max; // bytes stored for this key, cap where it has no quota
                          // (0: none)
-    uint32_t redundancy;         // 0 or 1: spot checks; 2, 3: every line is
-                                 // confirmed by so many volunteers
+    uint32_t redundancy; // 0 or 1: spot checks; 2, 3: every line is
+                         // confirmed by so many volunteers
 };
 
 // Create a batch. Repeating it with the same id changes nothing (ERR_OK).
