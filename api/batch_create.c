@@ -225,10 +225,17 @@ static int64_t window_read(struct api_fields *f)
 static void common_read(struct api_fields *f, bool of_file,
                         struct sched_batch_new *batch)
 {
-    static const char *const known[] = {
-        "model",      "requests", "input_file_id",     "callback_url",
-        "metadata",   "endpoint", "completion_window", "callback_secret",
-        "redundancy", NULL};
+    static const char *const known[] = {"model",
+                                        "requests",
+                                        "input_file_id",
+                                        "callback_url",
+                                        "metadata",
+                                        "endpoint",
+                                        "completion_window",
+                                        "callback_secret",
+                                        "redundancy",
+                                        "receipts",
+                                        NULL};
 
     api_fields_only(f, known);
     batch->endpoint =
@@ -403,6 +410,7 @@ void api_batch_create(struct api_request *req)
     up->metadata = metadata_read(&f);
     up->batch.redundancy = (uint32_t)api_fields_int(&f, "redundancy", false, 1,
                                                     SCHED_REDUNDANCY_MAX, 1);
+    up->batch.receipts = api_fields_bool(&f, "receipts", false);
     if (f.wrong)
         api_reply_error(req, 400, f.param,
                         strcmp(f.param, "model") ? "invalid_field"

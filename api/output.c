@@ -104,8 +104,8 @@ static enum err results_write(struct api_output *o,
     for (size_t i = 0; !err && i < n; i++) {
         char *line = NULL;
 
-        err = api_result_line(&o->server->models, o->job.batch, &results[i],
-                              &line);
+        err = api_result_line(&o->server->models, o->server->signer,
+                              o->job.batch, &results[i], &line);
         if (!err)
             err = line_write(&o->all, line);
         if (!err)

@@ -221,7 +221,37 @@ enum err api_result_body(const struct api_models *models, const char *id,
     return err;
 }
 
-enum err api_result_line(const struct api_models *models, const char *batch,
+// Put the receipt of a result into its body.
+static enum err receipt_add(const struct api_models *models,
+                            const struct api_signer *signer, const char *batch,
+                            const struct sched_result *r, json_t *body)
+{
+    const struct api_model *model = api_models_find(models, r->model);
+    const json_t *choice = json_array_get(json_object_get(body, "choices"), 0);
+    const json_t *text = json_object_get(choice, "text");
+    struct api_receipt_of of = {.batch = batch,
+                                .model = model->manifest.name,
+                                .model_id = model->id_hex};
+    json_t *receipt = NULL;
+    enum err err;
+
+    if (!signer)
+        return ERR_STORE;
+    if (!text)
+        text = json_object_get(json_object_get(choice, "message"), "content");
+    of.finish_reason =
+        json_string_value(json_object_get(choice, "finish_reason"));
+    of.text = json_string_value(text);
+    of.text_len = json_string_length(text);
+    err = api_receipt_make(signer, r, &of, &receipt);
+    if (!err && json_object_set_new(json_object_get(body, "synapse"), "receipt",
+                                    receipt))
+        err = ERR_NOMEM;
+    return err;
+}
+
+enum err api_result_line(const struct api_models *models,
+                         const struct api_signer *signer, const char *batch,
                          const struct sched_result *r, char **out)
 {
     json_t *body = NULL, *line;
@@ -233,8 +263,12 @@ enum err api_result_line(const struct api_models *models, const char *batch,
              strncmp(batch, "batch_", 6) == 0 ? batch + 6 : batch, r->number);
     if (r->error.len == 0)
         err = api_result_body(models, id, r, &body);
-    if (err)
+    if (!err && body && r->has_proof)
+        err = receipt_add(models, signer, batch, r, body);
+    if (err) {
+        json_decref(body);
         return err;
+    }
     line = line_json(id, r, body);
     *out = line ? json_dumps(line, JSON_COMPACT) : NULL;
     json_decref(line);

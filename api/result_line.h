@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "api/models.h"
+#include "api/receipt.h"
 #include "scheduler/batch.h"
 
 // The body of an answer: a completion, or a chat completion. id is put behind
@@ -19,8 +20,11 @@ MUST_USE enum err api_result_body(const struct api_models *models,
 size_t api_result_stop(const json_t *stops, const char *text, size_t len);
 
 // One line of JSON without its line break; free it. batch is the batch's id.
-// Errors: ERR_NOT_FOUND (the model is not served any more), ERR_NOMEM.
+// A result with a proof gets a receipt, body.synapse.receipt. Errors:
+// ERR_NOT_FOUND (the model is not served any more), ERR_STORE (a receipt is
+// due, but signer is NULL: its key is not known yet), ERR_NOMEM.
 MUST_USE enum err api_result_line(const struct api_models *models,
+                                  const struct api_signer *signer,
                                   const char *batch,
                                   const struct sched_result *result,
                                   char **out);

@@ -43,8 +43,9 @@ static enum err lines_write(struct api_request *req, FILE *out,
 {
     for (size_t i = 0; i < n; i++) {
         char *line = NULL;
-        enum err err = api_result_line(&req->server->models, req->args[0],
-                                       &results[i], &line);
+        enum err err =
+            api_result_line(&req->server->models, req->server->signer,
+                            req->args[0], &results[i], &line);
 
         if (err)
             return err;

@@ -8,6 +8,7 @@
 #include "api/model_routes.h"
 #include "api/pages.h"
 #include "api/presence.h"
+#include "api/receipt_routes.h"
 #include "api/results.h"
 #include "api/stats.h"
 #include "api/volunteers.h"
@@ -47,6 +48,7 @@ const struct api_route api_routes[] = {
      &api_ask_sink},
 
     {"GET", "/v1/keys", API_BODY_JSON_MAX, api_key_list, NULL},
+    {"GET", "/v1/receipts/key", API_BODY_JSON_MAX, api_receipt_key, NULL},
 
     {"GET", "/v1/leaderboard", API_BODY_JSON_MAX, api_stats_ranks, NULL},
     {"GET", "/v1/stats", API_BODY_JSON_MAX, api_stats_get, NULL},

@@ -18,6 +18,7 @@ struct api_presence;
 struct api_ask;
 struct api_redis_child;
 struct api_referee_child;
+struct api_signer;
 struct event;
 struct event_base;
 
@@ -39,6 +40,7 @@ struct api_server {
     struct api_output *output;
     struct api_presence *presences; // open ones
     struct api_ask *asks;           // answers that are streamed
+    struct api_signer *signer;      // of receipts; NULL: not known yet
     int files_fd;
     int web_fd;
     char operator_key[API_OPERATOR_KEY_LEN + 1];

@@ -26,6 +26,8 @@
 #include "api/log.h"
 #include "api/output.h"
 #include "api/presence.h"
+#include "api/receipt.h"
+#include "api/receipt_routes.h"
 #include "api/redis_child.h"
 #include "api/referee_child.h"
 #include "api/result_line.h"
@@ -118,6 +120,7 @@ static void on_store(bool up, const char *why, void *ctx)
 
     if (up) {
         api_log(API_LOG_INFO, "store_up", "redis=ok");
+        api_signer_load(server);
         models_put(server);
     } else {
         api_log(API_LOG_WARN, "store_down", "why=\"%s\"", why ? why : "");
@@ -466,6 +469,7 @@ static void server_stop(struct api_server *server)
     api_http_free(server->inner);
     api_redis_child_stop(server->redis);
     api_models_release(&server->models);
+    api_signer_free(server->signer);
     for (size_t i = 0; i < 4; i++) {
         if (server->signals[i])
             event_free(server->signals[i]);

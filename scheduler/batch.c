@@ -64,6 +64,7 @@ enum err sched_batch_create(struct sched_store *store,
     sched_args_i64(&args, b->window_ms);
     sched_args_text(&args, b->input_id);
     sched_args_u64(&args, b->redundancy ? b->redundancy : 1);
+    sched_args_text(&args, b->receipts ? "1" : "");
     return sched_call_done(store, "batch_create", &args, fn, ctx);
 }
 

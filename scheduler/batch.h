@@ -49,6 +49,7 @@ struct sched_batch_new {
                          // (0: none)
     uint32_t redundancy; // 0 or 1: spot checks; 2, 3: every line is
                          // confirmed by so many volunteers
+    bool receipts;       // its lines carry what receipts need
 };
 
 // Create a batch. Repeating it with the same id changes nothing (ERR_OK).
@@ -80,6 +81,7 @@ struct sched_batch {
     const char *error_code, *error_text; // of a failed batch, else ""
     uint64_t error_line;                 // 1-based, 0: none
     uint32_t redundancy;
+    bool receipts;
     uint64_t checked_tokens;    // of final lines that were checked themselves
     uint64_t recomputed_tokens; // by checks, disputes included
     const char *waiting; // why nothing moves: "", "volunteers" (nobody is
@@ -157,6 +159,19 @@ struct sched_maker {
     const char *name, *backend;
 };
 
+// What a receipt says of a final line beside its result.
+struct sched_proof {
+    const uint8_t *prompt; // n_prompt token ids, little-endian u32
+    struct syn1_sampling sampling;
+    uint16_t n_bias, n_stop;
+    const uint8_t *bias, *stop; // as in SYN1
+    uint32_t n_checks;          // 0: what followed it was checked
+    struct sched_check {
+        bool referee;
+        const char *backend;
+    } checks[SCHED_REDUNDANCY_MAX]; // the last so many
+};
+
 // A final line.
 struct sched_result {
     uint64_t number; // of the line in the input
@@ -175,6 +190,8 @@ struct sched_result {
     struct sched_maker checker; // the last; "": what followed it was checked
     struct bytes stops, blob;   // as given with the line
     const char *model;          // its name
+    bool has_proof;             // its batch wants receipts
+    struct sched_proof proof;
 };
 
 // next: pass it as after to go on. more: there are results after these now.

@@ -11,10 +11,15 @@
 //   28  8  seed
 //   36     strings, each a u32 length and its bytes: custom id, error, token
 //          ids, log-probabilities, stop strings, blob, model's name, checker's
-//          name and backend, then name and backend of each maker
+//          name and backend, proof, then name and backend of each maker
+//
+// A proof is empty, or strings of prompt, sampling, biases and stop ids, then
+// u8 checks and of each: u8 1 for the referee, strings name and backend.
 #include "scheduler/batch_read.h"
 
 #include <string.h>
+
+#include "scheduler/work_frame.h"
 
 enum err sched_batch_read(const redisReply *reply, struct sched_batch *out)
 {
@@ -60,6 +65,7 @@ enum err sched_batch_read(const redisReply *reply, struct sched_batch *out)
     b.redundancy = sched_walk_u32(&w);
     b.checked_tokens = sched_walk_u64(&w);
     b.recomputed_tokens = sched_walk_u64(&w);
+    b.receipts = *sched_walk_text(&w) == '1';
     b.waiting = sched_walk_text(&w);
     if (w.bad || status > SCHED_CANCELLING)
         return ERR_FORMAT;
@@ -94,11 +100,47 @@ static bool name(struct bytes *in, char **names, size_t *room, const char **out)
     return true;
 }
 
+// in: the proof of a line whose prompt has n_prompt tokens.
+static bool proof_read(struct bytes in, uint32_t n_prompt, char **names,
+                       size_t *room, struct sched_proof *out)
+{
+    struct sched_proof p = {0};
+    struct bytes prompt, sampling, bias, stop;
+    uint8_t n;
+
+    if (!string(&in, &prompt) || !string(&in, &sampling) ||
+        !string(&in, &bias) || !string(&in, &stop) || !bytes_u8(&in, &n) ||
+        !sched_sampling_get(sampling, &p.sampling) ||
+        prompt.len != (size_t)n_prompt * 4 || bias.len % 8 || stop.len % 4 ||
+        bias.len / 8 > SYN1_BIAS_MAX || stop.len / 4 > SYN1_STOP_MAX)
+        return false;
+    p.prompt = prompt.ptr;
+    p.bias = bias.ptr;
+    p.n_bias = (uint16_t)(bias.len / 8);
+    p.stop = stop.ptr;
+    p.n_stop = (uint16_t)(stop.len / 4);
+    for (uint8_t i = 0; i < n; i++) {
+        struct sched_check *c = &p.checks[p.n_checks % SCHED_REDUNDANCY_MAX];
+        const char *who;
+        uint8_t referee;
+
+        if (!bytes_u8(&in, &referee) || !name(&in, names, room, &who) ||
+            !name(&in, names, room, &c->backend))
+            return false;
+        c->referee = referee == 1;
+        p.n_checks++;
+    }
+    if (p.n_checks > SCHED_REDUNDANCY_MAX)
+        p.n_checks = SCHED_REDUNDANCY_MAX;
+    *out = p;
+    return in.len == 0;
+}
+
 enum err sched_result_read(struct bytes in, uint32_t *tokens, char *names,
                            size_t room, struct sched_result *out)
 {
     struct sched_result r = {0};
-    struct bytes ids;
+    struct bytes ids, proof;
     size_t each;
     uint8_t is_error, finish, given, makers;
     uint64_t final_ms;
@@ -112,7 +154,7 @@ enum err sched_result_read(struct bytes in, uint32_t *tokens, char *names,
         !string(&in, &r.logprobs) || !string(&in, &r.stops) ||
         !string(&in, &r.blob) || !name(&in, &names, &room, &r.model) ||
         !name(&in, &names, &room, &r.checker.name) ||
-        !name(&in, &names, &room, &r.checker.backend) ||
+        !name(&in, &names, &room, &r.checker.backend) || !string(&in, &proof) ||
         makers > SCHED_MAKERS_MAX || ids.len != (size_t)r.n_tokens * 4 ||
         (r.error.len > 0) != (is_error == 1))
         return ERR_FORMAT;
@@ -123,6 +165,9 @@ enum err sched_result_read(struct bytes in, uint32_t *tokens, char *names,
     each = r.n_tokens ? r.logprobs.len / r.n_tokens : 0;
     if (in.len || r.logprobs.len != each * r.n_tokens ||
         each % 8 != (each ? 4 : 0))
+        return ERR_FORMAT;
+    r.has_proof = proof.len > 0;
+    if (r.has_proof && !proof_read(proof, r.n_prompt, &names, &room, &r.proof))
         return ERR_FORMAT;
     for (uint32_t i = 0; i < r.n_tokens; i++)
         tokens[i] = bytes_peek_u32(ids.ptr + (size_t)i * 4);

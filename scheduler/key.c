@@ -16,6 +16,11 @@ struct listing {
     void *ctx;
 };
 
+struct signing {
+    sched_signing_key_fn *fn;
+    void *ctx;
+};
+
 enum err sched_key_create(struct sched_store *store, const char *id,
                           const uint8_t hash[SCHED_HASH_LEN], const char *name,
                           const char *hint, const struct sched_rights *rights,
@@ -167,4 +172,34 @@ enum err sched_key_revoke(struct sched_store *store, const char *id,
         return ERR_RANGE;
     sched_args_text(&args, id);
     return sched_call_done(store, "key_revoke", &args, fn, ctx);
+}
+
+static void on_signing_key(enum err err, const redisReply *reply, void *ctx)
+{
+    struct signing *signing = ctx;
+
+    if (!err &&
+        (reply->type != REDIS_REPLY_STRING || reply->len != SCHED_HASH_LEN))
+        err = ERR_FORMAT;
+    signing->fn(err, err ? NULL : (const uint8_t *)reply->str, signing->ctx);
+    free(signing);
+}
+
+enum err sched_signing_key(struct sched_store *store,
+                           const uint8_t fresh[SCHED_HASH_LEN],
+                           sched_signing_key_fn *fn, void *ctx)
+{
+    struct sched_args args = {0};
+    struct signing *signing = malloc(sizeof *signing);
+    enum err err;
+
+    if (!signing)
+        return ERR_NOMEM;
+    *signing = (struct signing){fn, ctx};
+    sched_args_put(&args, fresh, SCHED_HASH_LEN);
+    err = sched_link_call(store->link, "signing_key", &args, on_signing_key,
+                          signing);
+    if (err)
+        free(signing);
+    return err;
 }

@@ -69,4 +69,14 @@ MUST_USE enum err sched_key_list(struct sched_store *store, sched_keys_fn *fn,
 MUST_USE enum err sched_key_revoke(struct sched_store *store, const char *id,
                                    sched_done_fn *fn, void *ctx);
 
+typedef void sched_signing_key_fn(enum err err,
+                                  const uint8_t secret[SCHED_HASH_LEN],
+                                  void *ctx);
+
+// The secret Ed25519 key with which this grid signs receipts. fresh: drawn by
+// the caller, kept if there is none yet.
+MUST_USE enum err sched_signing_key(struct sched_store *store,
+                                    const uint8_t fresh[SCHED_HASH_LEN],
+                                    sched_signing_key_fn *fn, void *ctx);
+
 #endif

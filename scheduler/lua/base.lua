@@ -45,6 +45,7 @@
 --   k:<id>:u     hash  what it uses; see key.lua
 --   acct:<a>     hash  an account; board: zset account -> credit
 --   ledger       stream of credit; ledger:at: the last entry that is folded
+--   sign         string  see receipt.lua
 --   g            hash  counters of the whole cell
 --   tps:<sec>    int   tokens generated in that second, for a little while
 --   wake         channel: "w" there may be work, "v<id>" for that volunteer,
@@ -58,6 +59,7 @@ local base, volunteer, sequence, unit, take = {}, {}, {}, {}, {}
 local commit, file, batch, ask, stats = {}, {}, {}, {}, {}
 local trust, fair, log, stage, flow, plan = {}, {}, {}, {}, {}, {}
 local quota = {}
+local receipt = {}
 
 -- The context of one call.
 function base.open(keys)

@@ -12,6 +12,7 @@
 --   tok  tokens of final lines    out, out_bytes  output file
 --   ev   callback event; ev_at, ev_n, ev_st  delivered, attempts, last status
 --   ec, et, el  error of a failed batch   red  redundancy, 1 to 3
+--   rc "1": its lines carry receipts
 --   n_ct  tokens of final lines that were checked, n_rt  computed by checks
 local INGEST, OUTPUT = 'ingest', 'output'
 
@@ -104,7 +105,7 @@ end
 -- batch_create: ARGV 1 id 2 key 3 model 4 input file 5 its bytes 6 lines
 --   7 url 8 secret 9 metadata 10 cap on the key's stored bytes, 0: none
 --   11 policy 12 endpoint 13 completion window, ms 14 id of the input file
---   15 redundancy
+--   15 redundancy 16 "1": with receipts
 -- With bytes the input file's record is made too; with 0 it is there already.
 -- Returns "ok" (also for a repeat) or "full".
 local function create(keys, args)
@@ -125,7 +126,8 @@ local function create(keys, args)
     'st', 0, 'open', n, 't_new', x.now, 't_run', 0, 't_fin', 0, 't_end', 0, 'read', 0,
     'closed', '', 'n_ok', 0, 'n_bad', 0, 'n_q', 0, 'n_r', 0, 'n_c', 0, 'tok', 0,
     'out', '', 'out_bytes', 0, 'ev', '', 'ev_at', 0, 'ev_n', 0, 'ev_st', 0,
-    'ec', '', 'et', '', 'el', 0, 'red', args[15], 'n_ct', 0, 'n_rt', 0)
+    'ec', '', 'et', '', 'el', 0, 'red', args[15], 'rc', args[16],
+    'n_ct', 0, 'n_rt', 0)
   R('ZADD', x.P .. 'expiring', x.now + args[13], args[1])
   R('ZADD', owner .. ':b', x.now, args[1])
   R('PEXPIRE', owner .. ':b', p.keep_ms * 2)
@@ -366,7 +368,7 @@ local FIELDS = {
   'total', 'read', 'n_ok', 'n_bad', 'n_q', 'n_r', 'n_c', 'tok', 'url', 'secret',
   'ev', 'ev_at', 'ev_n', 'ev_st', 'meta', 'ec', 'et', 'el', 'endp', 'win',
   't_exp', 't_can', 'inf', 'outf', 'errf',
-  'red', 'n_ct', 'n_rt',
+  'red', 'n_ct', 'n_rt', 'rc',
 }
 
 -- Why nothing of it moves: "", "volunteers" or "checks".

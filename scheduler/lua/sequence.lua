@@ -163,7 +163,8 @@ end
 function sequence.final(x, p, sid, checker)
   local key = sequence.key(x, sid)
   local s = base.load(key, 'b', 'm', 'st', 'l', 'cid', 'blob', 'sx', 'sg', 'o',
-                      'lp', 'np', 'sm', 'sn', 'fin', 'cov', 'ch', 'ck')
+                      'lp', 'np', 'sm', 'sn', 'fin', 'cov', 'ch', 'ck',
+                      'p', 'bi', 'sp')
   local m = base.load(x.P .. 'm:' .. s.m, 'name', 'cr', 'span')
   local stints, makers, n, seen = cmsgpack.unpack(s.sn), '', 0, {}
   local n_tokens = #s.o / 4
@@ -200,7 +201,8 @@ function sequence.final(x, p, sid, checker)
     s.sm:sub(13, 20) .. base.str(s.cid) .. base.str('') .. base.str(s.o) ..
     base.str(s.lp) .. base.str(s.sx) .. base.str(s.blob) .. base.str(m.name) ..
     base.str(checker and checker[3] or '') ..
-    base.str(checker and checker[4] or '') .. makers)
+    base.str(checker and checker[4] or '') ..
+    base.str(receipt.record(x, s, checkers)) .. makers)
   sequence.forget(x, sid, s)
   if checker then trust.agreed(x, p, sid, s) end
 end

@@ -73,7 +73,7 @@ static json_t *line_of(struct api_models *models,
     char *text = NULL;
     json_t *line;
 
-    CHECK_EQ(api_result_line(models, "batch_77", result, &text), ERR_OK);
+    CHECK_EQ(api_result_line(models, NULL, "batch_77", result, &text), ERR_OK);
     CHECK(!strchr(text, '\n'));
     line = json_loads(text, 0, NULL);
     CHECK(line);
@@ -148,7 +148,8 @@ static void unknown_models_are_named(struct api_models *models)
     struct sched_result r = {.model = "other", .n_tokens = 0};
     char *text = NULL;
 
-    CHECK_EQ(api_result_line(models, "batch_1", &r, &text), ERR_NOT_FOUND);
+    CHECK_EQ(api_result_line(models, NULL, "batch_1", &r, &text),
+             ERR_NOT_FOUND);
     CHECK(!text);
 }
 
