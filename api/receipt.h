@@ -17,7 +17,8 @@
 //   final_at       unix seconds
 //   key            the grid's Ed25519 public key, base64
 //   signature      base64, over "synapse-receipt-v1\n" and the object without
-//                  this member as compact JSON, members sorted by name
+//                  this member as compact JSON, members sorted by name,
+//                  control characters without a short form as \u00XX
 #ifndef API_RECEIPT_H
 #define API_RECEIPT_H
 

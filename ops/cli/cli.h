@@ -21,6 +21,8 @@
       "continue a prompt on this machine")                              \
     X(eval, "MODEL_DIR GOLDEN.json",                                    \
       "compare a model folder with the float model's recorded answers") \
+    X(verify, "RESULTS.jsonl --model MODEL_DIR [--key K] ...",          \
+      "compute delivered lines again and check their receipts")         \
     X(keys, "create|list|revoke [--scopes LIST] [--data DIR] ...",      \
       "API keys of the server on this machine")                         \
     X(bench, "MODEL_DIR [--prompt N] [--new N] [--sequences N] ...",    \

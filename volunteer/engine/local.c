@@ -25,6 +25,46 @@ static void put_ids(uint8_t *at, const uint32_t *ids, uint32_t n)
         bytes_put_u32(&out, ids[i]);
 }
 
+static struct syn1_header header_of(const struct engine *engine)
+{
+    struct syn1_header header = {.kind = SYN1_UNIT,
+                                 .flags = SYN1_TOKENS,
+                                 .span_first =
+                                     (uint16_t)engine_span_first(engine),
+                                 .span_end = (uint16_t)engine_span_end(engine),
+                                 .n_seqs = 1};
+
+    memcpy(header.model, engine_model(engine), SYN1_ID_LEN);
+    return header;
+}
+
+// Run a unit of one sequence. *out is the engine's until the next unit.
+static enum err seq_run(struct engine *engine, const struct syn1_header *header,
+                        const struct syn1_unit_seq *seq,
+                        struct bytes_out *frame, struct syn1_result_seq *out,
+                        uint64_t *us)
+{
+    struct syn1_frame parsed;
+    const uint8_t *result;
+    size_t len = 0;
+    enum err err;
+
+    frame->len = 0;
+    syn1_begin(frame, header);
+    syn1_put_unit_seq(frame, header, seq);
+    err = syn1_end(frame);
+    if (!err)
+        err = engine_run(engine, frame->ptr, frame->len, &result, &len);
+    if (!err)
+        err = syn1_parse(result, len, &parsed);
+    if (err)
+        return err;
+    *us += parsed.header.number;
+    if (!syn1_result_next(&parsed.header, &parsed.body, out))
+        return ERR_FORMAT;
+    return out->status == SYN1_OK ? ERR_OK : ERR_FULL;
+}
+
 // Run a unit of n_rows tokens from `first` on that asks for one new token.
 static enum err local_unit(struct local *l, uint32_t first, uint32_t n_rows,
                            struct syn1_result_seq *out, uint64_t *us)
@@ -39,25 +79,8 @@ static enum err local_unit(struct local *l, uint32_t first, uint32_t n_rows,
                                 .n_stop = (uint16_t)l->request->n_stop,
                                 .tokens = l->ids,
                                 .stop = l->stop};
-    struct syn1_frame parsed;
-    const uint8_t *result;
-    size_t len = 0;
-    enum err err;
 
-    l->frame.len = 0;
-    syn1_begin(&l->frame, &l->header);
-    syn1_put_unit_seq(&l->frame, &l->header, &seq);
-    err = syn1_end(&l->frame);
-    if (!err)
-        err = engine_run(l->engine, l->frame.ptr, l->frame.len, &result, &len);
-    if (!err)
-        err = syn1_parse(result, len, &parsed);
-    if (err)
-        return err;
-    *us += parsed.header.number;
-    if (!syn1_result_next(&parsed.header, &parsed.body, out))
-        return ERR_FORMAT;
-    return out->status == SYN1_OK ? ERR_OK : ERR_FULL;
+    return seq_run(l->engine, &l->header, &seq, &l->frame, out, us);
 }
 
 static enum err local_loop(struct local *l, local_token_fn *on_token, void *ctx,
@@ -103,13 +126,7 @@ enum err local_generate(struct engine *engine,
     if (request->n_prompt < 1 || request->n_prompt > SYN1_POS_MAX ||
         request->n_stop > SYN1_STOP_MAX)
         return ERR_RANGE;
-    l.header =
-        (struct syn1_header){.kind = SYN1_UNIT,
-                             .flags = SYN1_TOKENS,
-                             .span_first = (uint16_t)engine_span_first(engine),
-                             .span_end = (uint16_t)engine_span_end(engine),
-                             .n_seqs = 1};
-    memcpy(l.header.model, engine_model(engine), SYN1_ID_LEN);
+    l.header = header_of(engine);
     l.frame.cap =
         SYN1_HEADER_LEN + SYN1_CRC_LEN + syn1_unit_seq_len(&l.header, &largest);
     l.frame.ptr = malloc(l.frame.cap);
@@ -127,6 +144,53 @@ done:
     free(l.stop);
     free(l.ids);
     free(l.frame.ptr);
+    return err;
+}
+
+enum err local_check(struct engine *engine, const struct local_answer *a,
+                     uint32_t *n_same)
+{
+    struct syn1_header header = header_of(engine);
+    uint32_t n_rows = a->n_prompt + a->n_tokens - 1, n = 0;
+    struct syn1_unit_seq seq = {.id = LOCAL_SEQ,
+                                .n_rows = n_rows,
+                                .n_predict = a->n_tokens,
+                                .n_prompt = a->n_prompt,
+                                .sampling = a->sampling,
+                                .n_bias = a->n_bias,
+                                .n_stop = a->n_stop,
+                                .bias = a->bias,
+                                .stop = a->stop};
+    struct syn1_result_seq result;
+    struct bytes_out frame = {0};
+    uint8_t *ids;
+    uint64_t us = 0;
+    enum err err = ERR_NOMEM;
+
+    if (!a->n_prompt || !a->n_tokens || a->n_prompt > SYN1_POS_MAX ||
+        a->n_tokens > SYN1_POS_MAX - a->n_prompt)
+        return ERR_RANGE;
+    frame.cap =
+        SYN1_HEADER_LEN + SYN1_CRC_LEN + syn1_unit_seq_len(&header, &seq);
+    frame.ptr = malloc(frame.cap);
+    ids = malloc((size_t)n_rows * 4);
+    if (!frame.ptr || !ids)
+        goto done;
+    put_ids(ids, a->ids, n_rows);
+    seq.tokens = ids;
+    err = seq_run(engine, &header, &seq, &frame, &result, &us);
+    if (err)
+        goto done;
+    while (n < result.n_tokens && n < a->n_tokens &&
+           bytes_peek_u32(result.tokens + (size_t)n * 4) ==
+               a->ids[a->n_prompt + n])
+        n++;
+    *n_same = n;
+
+done:
+    engine_drop(engine, LOCAL_SEQ);
+    free(ids);
+    free(frame.ptr);
     return err;
 }
 

@@ -1,4 +1,4 @@
-// local.h - an engine used directly, for `synapse run` and `synapse eval`: it
+// local.h - an engine used directly, for `synapse run`, `eval` and `verify`: it
 // builds unit frames, so what it gives is what a volunteer would give.
 // Whole-model spans only.
 #ifndef ENGINE_LOCAL_H
@@ -30,6 +30,22 @@ MUST_USE enum err local_generate(struct engine *engine,
                                  const struct local_request *request,
                                  local_token_fn *on_token, void *ctx,
                                  struct local_result *out);
+
+// An answer to be computed again.
+struct local_answer {
+    uint32_t n_prompt, n_tokens; // each at least 1
+    const uint32_t *ids;         // the prompt's, then the answer's
+    struct syn1_sampling sampling;
+    uint16_t n_bias, n_stop;
+    const uint8_t *bias, *stop; // as in SYN1
+};
+
+// Compute every token of an answer again in one pass, each after the ones
+// before it as they were given. *n_same is how many are as given, up to the
+// first that is not. Errors: as engine_run; ERR_FULL (no room for it).
+MUST_USE enum err local_check(struct engine *engine,
+                              const struct local_answer *answer,
+                              uint32_t *n_same);
 
 // Score a window of n tokens (2 .. context) in one pass. For each i below n-1,
 // about token i+1 given tokens 0..i: nll_q16[i] is its negative log-likelihood
