@@ -1,5 +1,6 @@
 #include "api/routes.h"
 
+#include "api/accounts.h"
 #include "api/ask.h"
 #include "api/batches.h"
 #include "api/file_routes.h"
@@ -48,6 +49,7 @@ const struct api_route api_routes[] = {
      &api_ask_sink},
 
     {"GET", "/v1/keys", API_BODY_JSON_MAX, api_key_list, NULL},
+    {"GET", "/v1/accounts/{}", API_BODY_JSON_MAX, api_account_get, NULL},
     {"GET", "/v1/receipts/key", API_BODY_JSON_MAX, api_receipt_key, NULL},
 
     {"GET", "/v1/leaderboard", API_BODY_JSON_MAX, api_stats_ranks, NULL},

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/accounts.h"
 #include "api/http.h"
 #include "api/reply.h"
 #include "api/server.h"
@@ -72,22 +73,6 @@ void api_stats_get(struct api_request *req)
         api_reply_err(req, err);
 }
 
-// "a,b" as ["a", "b"].
-static json_t *list_json(const char *text)
-{
-    json_t *list = json_array();
-
-    while (*text) {
-        size_t len = strcspn(text, ",");
-
-        if (len > 0)
-            json_array_append_new(list, json_stringn(text, len));
-        text += len;
-        text += *text == ',';
-    }
-    return list;
-}
-
 static void on_ranks(enum err err, const struct sched_rank *ranks, size_t n,
                      uint64_t total, void *ctx)
 {
@@ -104,13 +89,17 @@ static void on_ranks(enum err err, const struct sched_rank *ranks, size_t n,
 
         json_array_append_new(
             data,
-            json_pack("{s:I, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:b}",
-                      "rank", (json_int_t)r->rank, "account", r->account,
-                      "name", r->name, "credit", (json_int_t)r->credit, "units",
-                      (json_int_t)r->units, "tokens", (json_int_t)r->tokens,
-                      "checks", (json_int_t)r->checks, "disagreements",
-                      (json_int_t)r->disagreements, "backends",
-                      list_json(r->backends), "online", r->online));
+            json_pack(
+                "{s:I, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:b, s:o, s:b}",
+                "rank", (json_int_t)r->rank, "account", r->account, "name",
+                r->name, "credit", (json_int_t)r->credit, "units",
+                (json_int_t)r->units, "tokens", (json_int_t)r->tokens, "checks",
+                (json_int_t)r->checks, "disagreements",
+                (json_int_t)r->disagreements, "backends",
+                api_account_backends(r->backends), "banned", r->banned,
+                "reliability",
+                api_account_reliability(r->agreed, r->disagreements), "online",
+                r->online));
     }
     api_reply_json(req, 200,
                    json_pack("{s:s, s:I, s:o}", "object", "list", "total",

@@ -7,7 +7,7 @@
 enum {
     VOLUNTEERS_MAX = 100,
     VOLUNTEER_FIELDS = 8,
-    RANK_FIELDS = 9,
+    RANK_FIELDS = 11,
     RANKS_MAX = 100,
     TPS_SECONDS = 10,
 };
@@ -124,6 +124,8 @@ static void read_rank(struct sched_walk *walk, struct sched_rank *r)
     r->tokens = sched_walk_u64(walk);
     r->checks = sched_walk_u64(walk);
     r->disagreements = sched_walk_u64(walk);
+    r->agreed = sched_walk_u64(walk);
+    r->banned = sched_walk_u64(walk) > 0;
     r->online = sched_walk_u64(walk);
 }
 

@@ -43,6 +43,8 @@ struct sched_rank {
     const char *backends; // comma-separated
     uint64_t credit;      // millions of (rows times parameters), see credit.h
     uint64_t units, tokens, checks, disagreements;
+    uint64_t agreed; // checks of its work that agreed
+    bool banned;
     bool online;
 };
 

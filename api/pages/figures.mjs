@@ -23,6 +23,15 @@ export function rate(n) {
   return n > 0 && n < 10 ? n.toFixed(1) : count(n);
 }
 
+/**
+ * A part of one as per cent; what is not all of it never reads as 100 %.
+ * @param {unknown} n
+ */
+export function share(n) {
+  if (typeof n !== 'number' || !Number.isFinite(n)) return '–';
+  return n === 1 ? '100 %' : `${(Math.floor(n * 1000) / 10).toFixed(1)} %`;
+}
+
 /** @param {unknown} n  bytes */
 export function megabytes(n) {
   if (typeof n !== 'number' || !Number.isFinite(n)) return '–';

@@ -1,7 +1,7 @@
 // @ts-check
 // leaderboard.mjs - the table of accounts, a page of it at a time.
 
-import { backendName, count, element, getJson, make, repeat } from './figures.mjs';
+import { backendName, count, element, getJson, make, repeat, share } from './figures.mjs';
 
 const ROWS = 50;
 let offset = Math.max(0, Math.floor(Number(new URLSearchParams(location.search).get('offset')) || 0));
@@ -27,12 +27,14 @@ function rowOf(row, own) {
   const name = make('td', 'name', row.name || 'unnamed');
   name.append(' ', make('span', 'quiet small', String(row.account)));
   if (isOwn) name.append(make('span', 'tag', 'you'));
+  if (row.banned) name.append(make('span', 'tag bad', 'banned'));
   if (row.online) name.append(make('span', 'tag', 'online'));
   const backends = Array.isArray(row.backends) ? row.backends.map(backendName).join(', ') : '';
   line.append(
     make('td', 'number', count(row.rank)),
     name,
     make('td', 'number', count(row.credit)),
+    make('td', 'number', share(row.reliability)),
     make('td', row.disagreements > 0 ? 'number bad' : 'number', count(row.disagreements)),
     make('td', 'number', count(row.units)),
     make('td', 'number', count(row.tokens)),

@@ -81,7 +81,7 @@ local function result_bad(x, id, number, cid, text)
   batch.result(x, id, true, 0,
     struct.pack('<I8I1I1I1I1I4I4I8', number, 1, 0, 0, 0, 0, 0, x.now) ..
     struct.pack('<I8', 0) .. base.str(cid) .. base.str(text) ..
-    string.rep(base.str(''), 7))
+    string.rep(base.str(''), 8))
 end
 
 local EXPIRED = '{"code":"batch_expired","message":"This request was not ' ..

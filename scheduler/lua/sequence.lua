@@ -158,6 +158,21 @@ function sequence.rollback(x, p, sid, keep)
   sequence.queue(x, sid, s)
 end
 
+-- What a stint is worth: its credit, and the tokens that it made. s has np, m
+-- cr and span. The first stint's maker computed the prompt; one of a partial
+-- span counts its shards' part of the model.
+function sequence.worth(s, t, m)
+  local rows, tokens, share = t[6] - t[5], t[6] - t[5], 1
+  if t[7] then
+    share = (t[8] - t[7]) / m.span
+    tokens = t[8] == tonumber(m.span) and
+      math.max(t[6] - math.max(t[5], s.np - 1), 0) or 0
+  elseif t[5] == 0 then
+    rows = rows + tonumber(s.np) - 1
+  end
+  return rows * m.cr / 1000 * share, tokens
+end
+
 -- Its line is confirmed: record, credit, forget. checker: {volunteer, account,
 -- name, backend, referee}, or nil if what followed it was enough.
 function sequence.final(x, p, sid, checker)
@@ -174,15 +189,7 @@ function sequence.final(x, p, sid, checker)
       n = n + 1
       makers = makers .. base.str(t[3]) .. base.str(t[4])
     end
-    local rows, tokens, share = t[6] - t[5], t[6] - t[5], 1
-    if t[7] then
-      share = (t[8] - t[7]) / m.span
-      tokens = t[8] == tonumber(m.span) and math.max(t[6] - math.max(t[5],
-                 s.np - 1), 0) or 0
-    elseif t[5] == 0 then
-      rows = rows + tonumber(s.np) - 1
-    end
-    base.ledger(x, t[2], 'work', rows * m.cr / 1000 * share, tokens)
+    base.ledger(x, t[2], 'work', sequence.worth(s, t, m))
   end
   local checkers = s.ck and s.ck ~= '' and cmsgpack.unpack(s.ck) or {}
   if checker then

@@ -1,6 +1,7 @@
 -- stats.lua - live numbers, the ledger and the leaderboard. An account's hash:
 --   name, be (backends)   run  consecutive valid checks
 --   credit, units, tok, checks, lies, faults   folded from the ledger
+--   ok   checks of its work that agreed
 
 -- Tokens were generated just now.
 function stats.tick(x, tokens)
@@ -30,7 +31,10 @@ function stats.fold(x, limit)
   end
   if #entries > 0 then
     R('SET', x.P .. 'ledger:at', at)
-    R('XTRIM', x.P .. 'ledger', 'MAXLEN', '~', 100000)
+    -- only what is folded may go
+    if #entries < limit then
+      R('XTRIM', x.P .. 'ledger', 'MAXLEN', '~', 100000)
+    end
   end
   return #entries
 end
@@ -86,7 +90,7 @@ end
 
 -- ranks: ARGV 1 offset 2 limit. Returns {how many there are, then for each:
 -- account, name, backends, credit, units, tokens, checks, disagreements,
--- online}. What was just credited is folded first.
+-- checks of its work that agreed, banned, online}. What was just credited is folded first.
 local function ranks(keys, args)
   local x = base.open(keys)
   local board = x.P .. 'board'
@@ -95,10 +99,10 @@ local function ranks(keys, args)
   for _, id in ipairs(R('ZREVRANGE', board, args[1],
                         args[1] + args[2] - 1)) do
     local a = base.load(x.P .. 'acct:' .. id, 'name', 'be', 'credit', 'units',
-                        'tok', 'checks', 'lies')
+                        'tok', 'checks', 'lies', 'ok', 'ban')
     for _, value in ipairs({id:sub(1, 8), a.name or '', a.be or '',
                             a.credit or 0, a.units or 0, a.tok or 0,
-                            a.checks or 0, a.lies or 0,
+                            a.checks or 0, a.lies or 0, a.ok or 0, a.ban or 0,
                             R('HEXISTS', x.P .. 'oa', id)}) do
       table.insert(out, value)
     end

@@ -139,6 +139,7 @@ function trust.agreed(x, p, sid, s)
   for _, a in ipairs(trust.makers(s.sn)) do
     R('ZREM', drawn(x, a), sid)
     R('HINCRBY', account(x, a), 'run', 1)
+    R('HINCRBY', account(x, a), 'ok', 1)
   end
   for _, a in ipairs(trust.makers(s.sn)) do advance(x, p, a, covers[a]) end
 end

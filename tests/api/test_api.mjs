@@ -81,6 +81,21 @@ test('the grid is healthy and says what it does', async () => {
   assert.match((await call('/metrics')).text, /^synapse_store_up 1$/m);
 });
 
+test('an account is told to whoever knows its id, with what is pending', async () => {
+  refused(await call('/v1/accounts/xyz'), 400, 'invalid_request_error', 'account');
+  refused(await call(`/v1/accounts/${'0'.repeat(64)}`), 404, 'not_found_error', 'account');
+  const { account_id, id, token } = (await post('/v1/volunteers', joiner)).json;
+  const { json } = await call(`/v1/accounts/${account_id}`);
+  assert.equal(json.account, account_id);
+  assert.equal(json.name, joiner.name);
+  assert.equal(json.online, 1);
+  assert.equal(json.reliability, null);
+  assert.equal(json.banned, false);
+  assert.deepEqual(json.pending.map((/** @type {any} */ p) => [p.reason, p.lines, p.credit]),
+    [['check', 0, 0], ['later_checks', 0, 0]]);
+  assert.equal((await post(`/v1/volunteers/${id}/leave`, {}, { authorization: `Bearer ${token}` })).status < 300, true);
+});
+
 test('pages are isolated, and nothing outside their folder is served', async () => {
   for (const page of ['/', '/contribute', '/leaderboard']) {
     const answer = await call(page);
@@ -296,6 +311,8 @@ test('a wrong batch is refused with the field that is wrong', async () => {
   const requests = [{ custom_id: 'a', prompt: 'x' }];
   /** @type {[any, string | null][]} */
   const cases = [
+    [{ requests, redundancy: 0 }, 'redundancy'], [{ requests, redundancy: 4 }, 'redundancy'], [{ requests, redundancy: '2' }, 'redundancy'],
+    [{ requests, receipts: 'yes' }, 'receipts'], [{ requests, receipts: 1 }, 'receipts'],
     [{}, 'input_file_id'], [{ requests: [] }, 'requests'], [{ requests: {} }, 'requests'], [{ requests: 'x' }, 'requests'],
     [{ requests, model: 'other' }, 'model'], [{ requests, model: 5 }, 'model'],
     [{ requests, callback_url: 'ftp://example.com' }, 'callback_url'], [{ requests, callback_url: 'nonsense' }, 'callback_url'],

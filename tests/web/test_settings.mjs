@@ -3,6 +3,7 @@
 // @ts-check
 
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import test from 'node:test';
 
 import { dispatch } from '../../volunteer/web/messages.mjs';
@@ -42,4 +43,14 @@ test('a message of an unknown kind throws', () => {
   dispatch(table, { kind: 'known' });
   for (const message of [null, undefined, 7, {}, { kind: 'other' }, { kind: 'toString' }, { kind: 3 }])
     assert.throws(() => dispatch(table, message), TypeError);
+});
+
+test('pending credit says how much of what waits for what', async () => {
+  // The built page: there the modules of all rooms lie in one folder.
+  const { pendingWords } = await import(path.resolve(process.env.SYNAPSE_BUILD ?? 'build/dev', 'web/assets/words.mjs'));
+  assert.equal(pendingWords([{ reason: 'check', lines: 0, credit: 0 }]), '');
+  assert.equal(
+    pendingWords([{ reason: 'check', lines: 1, credit: 12 }, { reason: 'later_checks', lines: 2, credit: 34 }]),
+    'Pending: 12 credit of 1 line until somebody else has recomputed it; 34 credit of 2 lines until checks of later work agree.');
+  assert.match(pendingWords([{ reason: 'new one', lines: 3, credit: 5 }]), /until it is confirmed/);
 });

@@ -5,7 +5,7 @@
 import { count, element, getJson, megabytes, rate, repeat } from './figures.mjs';
 import { dispatch } from './messages.mjs';
 import { cleanSettings, loadAccount, loadSettings, saveAccountId, saveSettings, withQuery } from './settings.mjs';
-import { featureWords, offerWords, stateWords } from './words.mjs';
+import { featureWords, offerWords, pendingWords, stateWords } from './words.mjs';
 
 /**
  * @typedef {import("./messages.mjs").Counts} Counts
@@ -15,7 +15,6 @@ import { featureWords, offerWords, stateWords } from './words.mjs';
  * @typedef {import("./messages.mjs").ToWorker} ToWorker
  */
 
-const BOARD_ROWS = 100;
 const VISIBLE_MS = 400; // a glance at another tab is not a reason to stop
 
 const worker = new Worker(new URL('./worker.mjs', import.meta.url), { type: 'module', name: 'volunteer' });
@@ -120,15 +119,14 @@ function showFeatures(lines) {
   );
 }
 
-/** The credit of this account, from the leaderboard. */
+/** The credit of this account, and what is pending. */
 async function refreshCredit() {
-  const id = joined?.accountId.slice(0, 8);
+  const id = joined?.accountId;
   if (!id) return;
-  const board = await getJson(`/v1/leaderboard?offset=0&limit=${BOARD_ROWS}`);
-  const own = (board.data ?? []).find((/** @type {any} */ row) => row.account === id);
-  set('credit', own ? count(own.credit) : '–');
-  if (own) set('rank', `rank ${count(own.rank)}`);
-  else set('rank', board.total > BOARD_ROWS ? 'not among the first 100' : 'comes with confirmed lines');
+  const own = await getJson(`/v1/accounts/${encodeURIComponent(id)}`);
+  set('credit', count(own.credit));
+  set('rank', own.rank > 0 ? `rank ${count(own.rank)}` : 'comes with confirmed lines');
+  set('pending', pendingWords(own.pending ?? []));
 }
 
 const table = {

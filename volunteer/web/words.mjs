@@ -96,3 +96,19 @@ export function offerWords(models, maxBytes) {
     fits: true,
   };
 }
+
+/**
+ * Which credit is not written yet, and why.
+ * @param {{reason: string, lines: number, credit: number}[]} pending
+ */
+export function pendingWords(pending) {
+  const why = /** @type {Record<string, string>} */ ({
+    check: 'until somebody else has recomputed it',
+    later_checks: 'until checks of later work agree',
+  });
+  const parts = pending.filter((p) => p.lines > 0).map((p) => {
+    const lines = p.lines === 1 ? '1 line' : `${count(p.lines)} lines`;
+    return `${count(p.credit)} credit of ${lines} ${why[p.reason] ?? 'until it is confirmed'}`;
+  });
+  return parts.length > 0 ? `Pending: ${parts.join('; ')}.` : '';
+}
