@@ -25,6 +25,7 @@ struct sched_store {
     int64_t sweep_since_ms;   // an answer to sweep is awaited since then, or 0
     uint64_t wakes;           // wake messages seen
     struct sched_work *works; // all calls, newest first
+    bool planning;            // a plan is being made
     bool draining, freeing;
 };
 
@@ -45,6 +46,9 @@ void sched_work_wake_all(struct sched_store *store);
 void sched_work_wake(struct sched_store *store, const char *volunteer);
 // In work.c: end all calls with ERR_STORE.
 void sched_work_end_all(struct sched_store *store);
+
+// In plan.c: make plans of what is there now.
+void sched_plan_step(struct sched_store *store);
 
 // Is text no longer than max bytes (and not NULL)?
 bool sched_text_fits(const char *text, size_t min, size_t max);

@@ -112,17 +112,20 @@ static void on_swept(enum err err, const redisReply *reply, void *ctx)
 {
     struct sched_store *store = ctx;
     struct sched_walk walk = sched_walk_over(reply);
-    bool more, job;
+    bool more, job, plan;
 
     store->sweep_since_ms = 0;
     if (err)
         return;
     more = sched_walk_u64(&walk);
     job = sched_walk_u64(&walk);
+    plan = sched_walk_u64(&walk);
     if (!walk.bad && more)
         sweep_in(store, 1);
     if (!walk.bad && job)
         job_soon(store);
+    if (!walk.bad && plan)
+        sched_plan_step(store);
 }
 
 static void on_sweep(evutil_socket_t fd, short what, void *arg)

@@ -26,7 +26,7 @@
 --   r:<m>        zset  disputed sequences that wait for the referee -> since
 --   sticky       zset  all sequences in any v:<id>:q -> since when
 --   s:<n>:g, s:<n>:l<b>, v:<id>:g, st, sp, w:<m>:<span>, h:<m>:<span>
---                see stage.lua and log.lua; p:<m> see plan.lua
+--                see stage.lua and log.lua; p:<m>, p:<m>:v see plan.lua
 --   u:<u>        hash  a unit; see unit.lua. Lives on a while when expired
 --   units        zset  leased units -> deadline
 --   b:<id>       hash  a batch; see batch.lua
@@ -58,8 +58,7 @@ local function R(...) return redis.call(...) end
 local base, volunteer, sequence, unit, take = {}, {}, {}, {}, {}
 local commit, file, batch, ask, stats = {}, {}, {}, {}, {}
 local trust, fair, log, stage, flow, plan = {}, {}, {}, {}, {}, {}
-local quota = {}
-local receipt = {}
+local quota, receipt, detour = {}, {}, {}
 
 -- The context of one call.
 function base.open(keys)

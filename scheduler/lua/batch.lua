@@ -96,7 +96,12 @@ local function model_put(keys, args)
   R('HSET', x.P .. 'm:' .. m, 'id', args[1], 'name', args[2], 'span', args[3],
     'vocab', args[4], 'ctx', args[5], 'ends', args[6], 'cr', args[7], 't', x.now)
   if args[8] ~= '0' then
-    R('HSET', x.P .. 'm:' .. m, 'd', args[8], 'sz', args[9])
+    local need = 0
+    for i = 1, #args[9], 8 do
+      need = need + struct.unpack('<I8', args[9], i)
+    end
+    R('HSET', x.P .. 'm:' .. m, 'd', args[8], 'sz', args[9], 'need', need)
+    plan.touch(x)
   end
   R('SADD', x.P .. 'models', m)
   return 'ok'
@@ -371,12 +376,23 @@ local FIELDS = {
   'red', 'n_ct', 'n_rt', 'rc',
 }
 
--- Why nothing of it moves: "", "volunteers" or "checks".
+-- The first shard of the batch's model that nobody is to hold, as text, or nil.
+local function short_of(x, b)
+  for _, m in ipairs(R('SMEMBERS', x.P .. 'models')) do
+    local miss, n = plan.missing(x, m)
+    if miss and (b.model == '' or
+       R('HGET', x.P .. 'm:' .. m, 'name') == b.model) then
+      return 'shard ' .. miss .. ' of ' .. n
+    end
+  end
+end
+
+-- Why nothing of it moves: "", "volunteers", "checks", or "shard 3 of 8".
 local function waiting(x, b)
   if b.st ~= '1' and b.st ~= '0' then return '' end
   local n = R('HLEN', x.P .. 'oa')
   if tonumber(b.n_q) + tonumber(b.n_r) > 0 then
-    return n == 0 and 'volunteers' or ''
+    return n == 0 and 'volunteers' or short_of(x, b) or ''
   end
   if tonumber(b.n_c) > 0 and n < 2 and R('SCARD', x.P .. 'refs') == 0 then
     return 'checks'

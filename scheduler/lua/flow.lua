@@ -4,6 +4,7 @@
 local SEQS = 64            -- sequences in a unit
 local ROWS = 2048          -- rows in a unit
 local BYTES = 4194304      -- bytes of rows in a unit
+local REPLAN = 64          -- units after which speeds are looked at again
 local SCAN = 128           -- candidates looked at in a queue
 local TOKENS, WITH_ROWS = 1, 2 -- flags of a frame
 
@@ -300,5 +301,6 @@ function flow.measure(x, vid, v, U, compute_us)
   if tonumber(v.prate) then rate = (tonumber(v.prate) * 3 + rate) / 4 end
   v.prate = string.format('%.3f', math.max(rate, 0.01))
   R('HSET', volunteer.key(x, vid), 'prate', v.prate)
-  R('HINCRBY', volunteer.key(x, vid), 'units', 1)
+  local n = R('HINCRBY', volunteer.key(x, vid), 'units', 1)
+  if n % REPLAN == 0 then plan.touch(x) end
 end

@@ -15,6 +15,8 @@
 -- and further
 --   v:<id>:st        set   all stages of that owner
 --   h:<m>:<f>-<e>    set   volunteers that hold that span
+--   blocked          zset  spans "<m>:<f>-<e>" for which stages are ready, but
+--                    which nobody holds -> since when
 -- Stints of such a sequence count rows, not tokens, and have the stage's
 -- boundaries f and e besides.
 
@@ -77,8 +79,11 @@ function stage.offer(x, sid, s, G, f)
     R('ZADD', x.P .. 'stages', 'NX', x.now, item(sid, f))
     x.wakes[own] = true
   else
-    R('ZADD', stage.queue_key(x, s.m, f, stage.finish_of(G, f)), 'NX', sid,
-      item(sid, f))
+    local e = stage.finish_of(G, f)
+    R('ZADD', stage.queue_key(x, s.m, f, e), 'NX', sid, item(sid, f))
+    if R('EXISTS', stage.holders_key(x, s.m, f, e)) == 0 then
+      R('ZADD', x.P .. 'blocked', 'NX', x.now, s.m .. ':' .. f .. '-' .. e)
+    end
     x.wake = true
   end
 end
@@ -197,7 +202,13 @@ function stage.holds(x, vid, spans)
   local now = {}
   for _, t in ipairs(spans) do now[t[1] .. ':' .. t[2] .. '-' .. t[3]] = true end
   for _, name in ipairs(R('SMEMBERS', key .. ':sp')) do
-    if not now[name] then R('SREM', x.P .. 'h:' .. name, vid) end
+    if not now[name] then
+      R('SREM', x.P .. 'h:' .. name, vid)
+      if R('EXISTS', x.P .. 'h:' .. name) == 0 and
+         R('EXISTS', x.P .. 'w:' .. name) == 1 then
+        R('ZADD', x.P .. 'blocked', 'NX', x.now, name)
+      end
+    end
   end
   R('DEL', key .. ':sp')
   for name in pairs(now) do
@@ -205,6 +216,7 @@ function stage.holds(x, vid, spans)
     R('SADD', key .. ':sp', name)
   end
   stage.strip(x, vid, now)
+  plan.touch(x)
 end
 
 -- Is there somebody for every stage of the path?

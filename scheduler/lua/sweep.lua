@@ -2,8 +2,10 @@
 -- as often as it likes.
 
 -- sweep: ARGV 1 policy 2 random, 32 bits
--- Returns {1 if there is more to do at once, 1 if a job or a callback is due}
+-- Returns {1 if there is more to do at once, 1 if a job or a callback is due,
+-- 1 if plans are to be made}
 local STEP = 50 -- of each kind, a call
+local BLOCKED_MS = 300 -- a plan is made first
 local function sweep(keys, args)
   local x, p = base.open(keys), base.policy(args[1])
   local n = 0
@@ -33,6 +35,9 @@ local function sweep(keys, args)
   for _, member in ipairs(due('stages', x.now - p.stage_ms)) do
     stage.overdue(x, member)
   end
+  for _, name in ipairs(due('blocked', x.now - BLOCKED_MS)) do
+    detour.look(x, p, name)
+  end
   for _, id in ipairs(due('asks', x.now)) do ask.forget(x, id) end
   for _, id in ipairs(due('expiring', x.now)) do batch.expire(x, id) end
   trust.sweep(x, p, tonumber(args[2]), STEP)
@@ -42,7 +47,7 @@ local function sweep(keys, args)
   local job = #due('j:ingest', x.now) + #due('j:output', x.now) +
               #due('events', x.now) + #due('fexp', x.now)
   base.close(x)
-  return {more, job > 0 and 1 or 0}
+  return {more, job > 0 and 1 or 0, plan.due(x) and 1 or 0}
 end
 
 redis.register_function('@V@_sweep', sweep)

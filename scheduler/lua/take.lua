@@ -263,16 +263,18 @@ local function lease(x, c, uid)
   return reply
 end
 
--- What a volunteer that caches nothing should fetch: a model with work, or the
--- one that was put last.
-local function to_fetch(x)
+-- What a volunteer that caches nothing should fetch whole: a model with work, or
+-- the one that was put last, of those that it has the memory for.
+local function to_fetch(x, memory)
   local best, best_t
   for _, m in ipairs(R('SMEMBERS', x.P .. 'models')) do
-    local t = tonumber(R('HGET', x.P .. 'm:' .. m, 't')) or 0
+    local M = base.load(x.P .. 'm:' .. m, 't', 'need')
+    local t = tonumber(M.t) or 0
+    local fits = memory == 0 or not M.need or tonumber(M.need) <= memory
     if R('ZCARD', x.P .. 'q:' .. m) + R('ZCARD', x.P .. 'c:' .. m) > 0 then
       t = t * 2
     end
-    if not best or t > best_t then best, best_t = m, t end
+    if fits and (not best or t > best_t) then best, best_t = m, t end
   end
   return best
 end
@@ -283,8 +285,9 @@ local function none(reason, next_ms, m, f, e)
 end
 
 -- The next unit for volunteer vid: {"unit", ...} as in lease, or {"none", ...}.
--- v: a, ref, rate, prate. ask: slots, k, models (list of <m> it holds whole),
--- spans (list of {m, first, end}, its other spans), uid, seed.
+-- v: a, ref, rate, prate, as, mem. ask: slots, k, models (list of <m> it holds whole),
+-- spans (list of {m, first, end}, its other spans), listed (all of them, packed),
+-- uid, seed.
 function take.unit(x, vid, v, ask, p)
   local held = R('SCARD', volunteer.key(x, vid) .. ':u')
   if held >= p.units_held then return none(1, p.retake_ms) end
@@ -324,8 +327,10 @@ function take.unit(x, vid, v, ask, p)
     local reply = flow.unit(x, vid, v, ask, p, held)
     if reply then return reply end
   end
+  local wanted, f, e = plan.wanted(v.as, ask.listed)
+  if wanted then return none(2, next_ms, wanted, f, e) end
   if not known and #ask.spans == 0 then
-    local m = to_fetch(x)
+    local m = to_fetch(x, tonumber(v.mem) or 0)
     if m then
       return none(2, next_ms, m, 0, tonumber(R('HGET', x.P .. 'm:' .. m, 'span')))
     end

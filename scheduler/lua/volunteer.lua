@@ -44,6 +44,7 @@ local function join(keys, args)
     R('SADD', x.P .. 'refs', args[1])
     return 'ok'
   end
+  plan.touch(x)
   if not trust.banned(x, args[3]) then R('HINCRBY', x.P .. 'oa', args[3], 1) end
   local a = base.load(acct, 'be', 'run')
   local be = a.be or ''

@@ -55,7 +55,7 @@ local function work(keys, args)
   local vid, number = args[1], tonumber(args[3])
   local key = volunteer.key(x, vid)
   local v = base.load(key, 'th', 'a', 'name', 'be', 'ref', 'an', 'ao', 'ar',
-                      'rate', 't_res', 'rep', 'prate', 'lst', 'fz')
+                      'rate', 't_res', 'rep', 'prate', 'lst', 'fz', 'as', 'mem')
   if v.th ~= args[2] then return {'denied'} end
   local last, outcome = tonumber(v.an), tonumber(v.ao)
   if number < last then return {'old'} end
@@ -96,7 +96,7 @@ local function work(keys, args)
   else
     reply = take.unit(x, vid, v, {
       slots = tonumber(args[7]), k = tonumber(args[8]) / 1000,
-      models = whole, spans = parts, uid = args[5], seed = args[6],
+      models = whole, spans = parts, listed = args[11], uid = args[5], seed = args[6],
     }, p)
   end
   if reply[1] == 'unit' then

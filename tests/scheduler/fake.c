@@ -23,7 +23,7 @@ void fake_join(struct fake *f, struct world *w, int n, uint8_t account,
     struct sched_joiner joiner = {.account = {account, 0xab},
                                   .name = referee ? "judge" : "fake",
                                   .backend = "native-ref",
-                                  .memory = 1 << 20,
+                                  .memory = w->memory,
                                   .threads = 1,
                                   .block = "",
                                   .referee = referee};
@@ -258,6 +258,8 @@ static void take_answer(struct fake *f)
     CHECK_EQ(frame.header.number, f->number);
     f->reason = frame.as.answer.reason;
     f->outcome = frame.as.answer.outcome;
+    if (f->reason == SYN1_NOT_CACHED && f->obeys)
+        fake_holds(f, frame.header.span_first, frame.header.span_end);
     if (f->reason != SYN1_WORK)
         return;
     CHECK_EQ(syn1_parse(frame.as.answer.unit, frame.as.answer.unit_len, &unit),

@@ -41,6 +41,7 @@ struct fake {
     uint32_t depth, slots, wait_ms;
     uint16_t spans[4][2]; // that it holds; one, the whole model, at first
     size_t n_spans;
+    bool obeys; // fetches what it is told to
     uint64_t number;
     struct {
         uint8_t *frame;

@@ -15,8 +15,8 @@ static void set_path(struct world *w, const uint16_t *path, size_t n)
     struct waited done = {0};
 
     CHECK_EQ(world_wait(w,
-                        sched_plan_path(w->store, w->model.id, path, n,
-                                        on_waited, &done),
+                        sched_plan_pin(w->store, w->model.id, NULL, path, n,
+                                       on_waited, &done),
                         &done),
              ERR_OK);
 }
@@ -189,8 +189,66 @@ static void a_wrong_row_is_caught_and_rolled_back(void)
     }
 }
 
+// Volunteers that can hold two shards of six are told which by themselves; when
+// some leave the others cover for them, and when smaller ones replace them all
+// sequences go on along other stages.
+static void plans_are_made_and_changed_under_way(void)
+{
+    static struct fake f[FAKES_MAX + 1];
+    struct world w;
+
+    world_init(&w, short_deadlines);
+    w.memory = 2500; // a shard takes 1100
+    for (int k = 0; k < 6; k++) {
+        fake_join(&f[k], &w, k, (uint8_t)k, false);
+        f[k].obeys = true;
+        f[k].n_spans = 0;
+        f[k].depth = 2;
+        fake_go(&f[k]);
+    }
+    world_batch(&w, "batch_1", 150, false);
+    while (f[0].units < 4 || f[1].units < 4 || f[2].units < 4)
+        world_run(&w, 1);
+    for (int k = 0; k < 6; k++)
+        CHECK_EQ(f[k].spans[0][1] - f[k].spans[0][0], 2);
+    for (int k = 0; k < 6; k += 2) {
+        fake_release(&f[k]);
+        world_run(&w, 5);
+        CHECK_EQ(fake_leave(&f[k]), ERR_OK);
+    }
+    w.memory = 1200;
+    for (int k = 6; k < 12; k++) {
+        fake_join(&f[k], &w, k, (uint8_t)k, false);
+        f[k].obeys = true;
+        f[k].n_spans = 0;
+        fake_go(&f[k]);
+    }
+    world_run(&w, 100);
+    for (int k = 1; k < 6; k += 2) {
+        fake_release(&f[k]);
+        world_run(&w, 5);
+        CHECK_EQ(fake_leave(&f[k]), ERR_OK);
+    }
+    w.memory = 1 << 20;
+    fake_join(&f[12], &w, 12, 12, true);
+    fake_go(&f[12]);
+    fakes_until_final(&w, "batch_1", 9000);
+    world_check(&w, "batch_1", 150, false, true);
+    CHECK(world_redis(&w, "HGET " CELL "g detours") > 0);
+    for (int k = 6; k < 12; k++)
+        CHECK_EQ(f[k].spans[0][1] - f[k].spans[0][0], 1);
+    fakes_output(&w, "batch_1");
+    for (int k = 6; k < 13; k++) {
+        fake_release(&f[k]);
+        world_run(&w, 5);
+        CHECK_EQ(fake_leave(&f[k]), ERR_OK);
+    }
+    world_release(&w);
+}
+
 int main(void)
 {
+    plans_are_made_and_changed_under_way();
     lost_volunteers_are_replaced_from_the_log();
     the_log_keeps_to_its_budget();
     a_wrong_row_is_caught_and_rolled_back();

@@ -110,6 +110,7 @@ void world_init(struct world *w, void (*set_policy)(struct sched_policy *p))
     snprintf(w->address, sizeof w->address, "unix:%s", w->socket);
     world_redis_start(w);
     sched_policy_init(&w->policy);
+    w->memory = 1 << 20;
     w->policy.sweep_ms = 20;
     w->policy.retake_ms = 500;
     if (set_policy)

@@ -35,6 +35,7 @@ struct world {
     struct sched_model model;
     struct sched_shard shards[MODEL_SHARDS];
     bool up;
+    uint64_t memory;     // of the fakes that join
     uint32_t redundancy; // of the batches to come
 };
 
