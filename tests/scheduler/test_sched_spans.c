@@ -109,7 +109,7 @@ static void lost_volunteers_are_replaced_from_the_log(void)
                                                    on_waited, &done),
                            &done),
                 ERR_OK);
-        world_batch(&w, "batch_1", 60, false);
+        world_batch(&w, "batch_1", 36, false);
         for (int k = 0; k < n; k++) {
             if (how >= FORGETS && k % 2 == 0)
                 f[k].mode = how == FORGETS ? FAKE_FORGETS : FAKE_NO_ROOM;
@@ -131,7 +131,7 @@ static void lost_volunteers_are_replaced_from_the_log(void)
                     ERR_OK);
         }
         fakes_until_final(&w, "batch_1", 8000);
-        world_check(&w, "batch_1", 60, false, true);
+        world_check(&w, "batch_1", 36, false, true);
         CHECK_EQ(world_redis(&w, "HGET " CELL "g rollbacks"), 0);
         fakes_output(&w, "batch_1");
         team_leaves(&w, f, n);
