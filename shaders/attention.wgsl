@@ -1,10 +1,8 @@
 // attention.wgsl - causal attention of one row and query head over the cache,
 // the row's own position included; one workgroup each, for any context.
-// lib: fixed wide
+// lib: fixed wide group
 //
-//   rows    (T) vec4u: slot, position, -, -
-//   pages   (slots, PAGES)
-//   heads   (T, HEADS, D / 4 + 1), cache (pages, KV, TILE): see heads.wgsl
+//   rows, heads, cache  see lib/head.wgsl
 //   exp2    (4096) format.h
 //   mixed   (T, LD) i32 out, HEADS * DIM of each row, in the fixed point of v
 //   q, groups  where FUSED is 1 (DIM is 64, so a head is a group): instead of
@@ -22,6 +20,7 @@ override HEADS: u32;
 override KV: u32;
 override LD: u32;
 override PAGES: u32;
+override ROOM: u32;
 override SHIFT: i32; // score_shift
 override FUSED: u32;
 
@@ -30,13 +29,12 @@ const KEPT: u32 = 2048u;
 const SCORE_MAX: i32 = 134217728; // 2^27
 
 @group(0) @binding(0) var<storage, read> rows: array<vec4u>;
-@group(0) @binding(1) var<storage, read> pages: array<u32>;
-@group(0) @binding(2) var<storage, read> heads: array<u32>;
-@group(0) @binding(3) var<storage, read> cache: array<u32>;
-@group(0) @binding(4) var<storage, read> exp2: array<i32>;
-@group(0) @binding(5) var<storage, read_write> mixed: array<i32>;
-@group(0) @binding(6) var<storage, read_write> q: array<u32>;
-@group(0) @binding(7) var<storage, read_write> groups: array<u32>;
+@group(0) @binding(1) var<storage, read> heads: array<u32>;
+@group(0) @binding(2) var<storage, read> cache: array<u32>;
+@group(0) @binding(3) var<storage, read> exp2: array<i32>;
+@group(0) @binding(4) var<storage, read_write> mixed: array<i32>;
+@group(0) @binding(5) var<storage, read_write> q: array<u32>;
+@group(0) @binding(6) var<storage, read_write> groups: array<u32>;
 
 var<workgroup> query: array<u32, 33>;
 var<workgroup> top: atomic<u32>; // score + SCORE_MAX
@@ -47,12 +45,11 @@ var<workgroup> weights: array<u32, 128>;
 var<workgroup> low: array<u32, 32>; // four positions a word
 var<workgroup> high: array<u32, 32>;
 var<workgroup> sums: array<vec2u, 128>;
-var<workgroup> out_top: atomic<u32>;
-var<workgroup> out_sum: atomic<i32>;
 
 // Where the tile of a position begins.
 fn tile_of(slot: u32, kv: u32, t: u32) -> u32 {
-  return (pages[slot * PAGES + t / 64u] * KV + kv) * (32u * D + 128u);
+  let at = slot * PAGES + t / 64u;
+  return (rows[ROOM + at / 4u][at % 4u] * KV + kv) * (32u * D + 128u);
 }
 
 fn score(tile: u32, t: u32) -> i32 {
@@ -66,24 +63,29 @@ fn score(tile: u32, t: u32) -> i32 {
   return clamp(shift(dot, s), -SCORE_MAX, SCORE_MAX);
 }
 
-// 2^61 / d rounded half up, for d with its top bit set.
-fn inverse(d: u32) -> i32 {
-  var rest = 0x80000000u;
-  var q = 0u;
-  if (rest >= d) {
-    rest -= d;
-    q = 1u;
-  }
-  for (var i = 0u; i < 30u; i++) {
-    let carry = rest >> 31u;
-    rest = rest << 1u;
-    q = q << 1u;
-    if (carry == 1u || rest >= d) {
-      rest -= d;
-      q |= 1u;
+// (high 2^16 + digit) / d for d with its top bit set and high < d: a quotient of
+// 16 bits and what is left.
+fn divide(high: u32, digit: u32, d: u32) -> vec2u {
+  let top = d >> 16u;
+  let low = d & 0xffffu;
+  var q = high / top;
+  var rest = high % top;
+  // q is too large by 2 at most.
+  for (var i = 0u; i < 2u; i++) {
+    if (rest < 65536u && (q > 65535u || q * low > ((rest << 16u) | digit))) {
+      q--;
+      rest += top;
     }
   }
-  return i32(q + select(0u, 1u, rest >= d - rest));
+  return vec2u(q, ((high << 16u) | digit) - q * d); // modulo 2^32, but below d
+}
+
+// 2^61 / d rounded half up, for d with its top bit set.
+fn inverse(d: u32) -> i32 {
+  let first = divide(0x20000000u, 0u, d);
+  let second = divide(first.y, 0u, d);
+  let q = (first.x << 16u) | second.x;
+  return i32(q + select(0u, 1u, second.y >= d - second.y));
 }
 
 // The sum over positions in 64 bits, to the head's output.
@@ -98,22 +100,51 @@ fn finished(sum: vec2u, weight: u32, e_max: u32) -> i32 {
   return mul_shift(a, inverse(weight << lead), 52u - e_max);
 }
 
-// One group of 64, which the first 64 invocations hold; the others hold 0.
-fn put_group(at: u32, out: i32, lid: u32) {
-  atomicMax(&out_top, abs_u(out));
-  workgroupBarrier();
-  let e = int8_exp(atomicLoad(&out_top));
-  let v = int8_of(out, e);
-  atomicAdd(&out_sum, v);
-  weights[lid] = u32(v);
-  workgroupBarrier();
-  if (lid < 16u) {
-    q[at * 16u + lid] = pack4xI8(vec4i(i32(weights[4u * lid]), i32(weights[4u * lid + 1u]),
-      i32(weights[4u * lid + 2u]), i32(weights[4u * lid + 3u])));
+// In the mix an invocation has one dimension, and with narrow heads every second
+// (third, fourth) word of positions.
+override LOTS: u32 = WG / D;
+
+// Word lid / D + k LOTS of the 128 positions whose tiles these are; past the
+// last position a word is read that weighs nothing.
+fn value(tiles: vec2u, last: u32, k: u32, lid: u32) -> u32 {
+  let t = min(4u * (lid / D + k * LOTS), last);
+  return cache[select(tiles.x, tiles.y, t >= 64u) + 16u * D + t % 64u / 4u * D + lid % D];
+}
+
+// No array, so that they stay in registers.
+struct Values {
+  a: vec4u,
+  b: vec4u,
+  c: vec4u,
+  d: vec4u,
+}
+
+fn values4(tiles: vec2u, last: u32, k: u32, lid: u32) -> vec4u {
+  return vec4u(value(tiles, last, k, lid), value(tiles, last, k + 1u, lid), value(tiles, last, k + 2u, lid),
+    value(tiles, last, k + 3u, lid));
+}
+
+fn values(slot: u32, kv: u32, base: u32, n: u32, k: u32, lid: u32) -> Values {
+  let tiles = vec2u(tile_of(slot, kv, base), tile_of(slot, kv, min(base + 64u, n - 1u)));
+  let last = min(n - 1u - base, 127u);
+  return Values(values4(tiles, last, k, lid), values4(tiles, last, k + 4u, lid), values4(tiles, last, k + 8u, lid),
+    values4(tiles, last, k + 12u, lid));
+}
+
+fn mixed1(v: u32, k: u32, lid: u32) -> vec2i {
+  let j = lid / D + k * LOTS;
+  if (j >= 32u) {
+    return vec2i(0);
   }
-  if (lid == 0u) {
-    groups[at] = (u32(atomicLoad(&out_sum) * 64) << 5u) | e;
-  }
+  return vec2i(dot4I8Packed(low[j], v), dot4I8Packed(high[j], v));
+}
+
+fn mixed4(v: vec4u, k: u32, lid: u32) -> vec2i {
+  return mixed1(v.x, k, lid) + mixed1(v.y, k + 1u, lid) + mixed1(v.z, k + 2u, lid) + mixed1(v.w, k + 3u, lid);
+}
+
+fn mixed16(v: Values, k: u32, lid: u32) -> vec2i {
+  return mixed4(v.a, k, lid) + mixed4(v.b, k + 4u, lid) + mixed4(v.c, k + 8u, lid) + mixed4(v.d, k + 12u, lid);
 }
 
 @compute @workgroup_size(128)
@@ -127,6 +158,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) li
   }
   workgroupBarrier();
 
+  var v = values(slot, kv, 0u, n, 0u, lid); // asked for early
   var own_top = 0u;
   var own_exp = 0u;
   for (var t = lid; t < n; t += WG) {
@@ -144,10 +176,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) li
   let max_score = i32(atomicLoad(&top)) - SCORE_MAX;
   let e_max = atomicLoad(&top_exp);
 
-  // In the mix an invocation has one dimension, and with narrow heads every
-  // second (third, fourth) word of positions.
-  let lots = WG / D;
-  let i = lid % D;
   let lot = lid / D;
   var sum = vec2u(0u, 0u);
   var own_total = 0u;
@@ -178,17 +206,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) li
       high[lid] = pack4xU8(four >> vec4u(7u));
     }
     workgroupBarrier();
-    if (lot < lots) {
-      var acc_low = 0;
-      var acc_high = 0;
-      let words = (min(n - base, WG) + 3u) / 4u;
-      for (var j = lot; j < words; j += lots) {
-        let at = base + 4u * j;
-        let v = cache[tile_of(slot, kv, at) + 16u * D + at % 64u / 4u * D + i];
-        acc_low += dot4I8Packed(low[j], v);
-        acc_high += dot4I8Packed(high[j], v);
+    if (lot < LOTS) {
+      var acc = mixed16(v, 0u, lid);
+      if (LOTS == 1u) {
+        acc += mixed16(values(slot, kv, base, n, 16u, lid), 16u, lid);
       }
-      sum = wide_add(sum, wide_of(acc_low + 128 * acc_high));
+      sum = wide_add(sum, wide_of(acc.x + 128 * acc.y));
+    }
+    if (base + WG < end) {
+      v = values(slot, kv, base + WG, n, 0u, lid);
     }
   }
   atomicAdd(&total, own_total);
@@ -197,7 +223,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) li
   var out = 0;
   if (lid < DIM) {
     var all = sums[lid];
-    for (var l = 1u; l < lots; l++) {
+    for (var l = 1u; l < LOTS; l++) {
       all = wide_add(all, sums[l * D + lid]);
     }
     out = finished(all, atomicLoad(&total), e_max);
@@ -206,6 +232,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) li
     }
   }
   if (FUSED == 1u) {
-    put_group(group.y * HEADS + head, out, lid);
+    group_put(group.y * HEADS + head, out, lid);
   }
 }

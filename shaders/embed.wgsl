@@ -6,7 +6,7 @@
 //   w, m, e   packed (format.h): blocks BLOCK .. BLOCK + BLOCKS - 1 of it, the
 //             tokens of other blocks being left to another dispatch
 //   position  (CTX, C) where POSITION is 1
-//   x         (T, STRIDE) the residual; written up to C
+//   x         (T, STRIDE) the residual; written up to C, STRIDE a multiple of 64
 //   dispatch  (ceil(C / 256), T)
 //
 // Reference: embed() in volunteer/engine/forward.c.

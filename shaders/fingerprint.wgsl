@@ -2,8 +2,7 @@
 // row an invocation.
 // lib: fixed wide
 //
-//   wires   (N, ceil(C / 4) + ceil(C / 32)): mantissas, then exponents, one a
-//           word (norm.wgsl)
+//   wires   (N, ceil(C / 4) + ceil(C / 32)): see wire.wgsl
 //   job     seed low, seed high, N
 //   prints  (N, 4)
 //   dispatch (ceil(N / 64))

@@ -1,102 +1,56 @@
-// matmul_row.wgsl - the integer matrix product for few rows: each weight is
-// read once a row of activations.
-// lib: fixed
+// matmul_row.wgsl - the integer matrix product for few rows of quantised input.
+// lib: fixed row_given product
 //
-//   w       (BLOCKS, G, 64) vec4u: a packed tile as it is loaded (format.h):
-//           vec 4 c + r of a tile has columns 4c..4c+3 of rows 4r..4r+3
-//   m       (BLOCKS, G, 4) words of four mantissas
-//   e, b    row exponents and biases of the whole matrix
-//   q       (T, G * 4) vec4u: 16 int8 each
-//   groups  (T, G) corr << 5 | e
-//   y       (T, LD) i32, LD at least 16 times the whole matrix's blocks
+//   w, m, consts, q, groups  see lib/product.wgsl, lib/row_given.wgsl
+//   y       (T, LD) i32; where ADD is 1 it is the residual: the first N outputs
+//           of each row are added to it, saturated, and where WIRE is 1 it then
+//           takes its wire form (TILES and BLOCK are even, w and y not aliased)
 //   dispatch (ceil(BLOCKS / TILES), T); it computes blocks BLOCK .. BLOCK +
 //           BLOCKS - 1 of the matrix, w and m holding only these
 //
-// A workgroup does TILES blocks of 16 outputs: for each LANES lots of groups
-// (a multiple of 4), each by four invocations of four rows. What memory must
-// bring is asked for before the first barrier. Sums are order-free. Bounds and the
-// formula: volunteer/engine/matmul.h. Reference: matmul_ref.
+// Reference: matmul_ref; add_out and end_task in forward.c; wire_put in wire.c.
 
-override G: u32;
 override LD: u32;
 override BLOCK: u32;
 override BLOCKS: u32;
-override SPARE: u32;
-override TILES: u32;
-override LANES: u32;
-override WG: u32; // TILES * LANES * 4
+override N: u32;
+override ADD: u32;
+override WIRE: u32;
 
-@group(0) @binding(0) var<storage, read> w: array<vec4u>;
-@group(0) @binding(1) var<storage, read> m: array<u32>;
-@group(0) @binding(2) var<storage, read> e: array<i32>;
-@group(0) @binding(3) var<storage, read> b: array<i32>;
-@group(0) @binding(4) var<storage, read> q: array<vec4u>;
-@group(0) @binding(5) var<storage, read> groups: array<u32>;
-@group(0) @binding(6) var<storage, read_write> y: array<i32>;
+@group(0) @binding(5) var<storage, read_write> y: array<i32>;
 
-var<workgroup> top: atomic<u32>;
-var<workgroup> parts: array<vec4i, WG>;
-var<workgroup> sums: array<i32, WG>;
-
-fn dot4(a: u32, rows: vec4u) -> vec4i {
-  return vec4i(dot4I8Packed(a, rows.x), dot4I8Packed(a, rows.y), dot4I8Packed(a, rows.z),
-    dot4I8Packed(a, rows.w));
-}
-
-// The product of one group, times its mantissas; tile as in w.
-fn product(tile: u32, row: u32, at: u32) -> vec4i {
-  var dot = vec4i(-(i32(groups[at]) >> 5u));
-  for (var c = 0u; c < 4u; c++) {
-    let a = q[at * 4u + c];
-    let base = tile * 64u + c * 16u + row;
-    dot += dot4(a.x, w[base]) + dot4(a.y, w[base + 4u]) + dot4(a.z, w[base + 8u]) +
-      dot4(a.w, w[base + 12u]);
-  }
-  return dot * vec4i(unpack4xU8(m[tile * 4u + row]));
-}
+var<workgroup> wire_tops: array<atomic<u32>, TILES>; // the first of each two
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lid: u32) {
   let t = group.y;
-  let row = lid % 4u;
-  let lane = lid / 4u % LANES;
+  let lane = lane_of(lid);
   let block = min(group.x * TILES + lid / (4u * LANES), BLOCKS - 1u);
-  let n = (BLOCK + min(group.x * TILES + lid / 16u, BLOCKS - 1u)) * 16u + lid % 16u;
-  let row_e = e[n];
-  let row_b = b[n];
-  let own = t * G + min(lane, G - 1u);
-  let own_e = groups[own] & 31u;
-  var sum = vec4i(0);
-  if (lane < G) {
-    sum = product(block * G + lane, row, own);
+  let own = min(lane, G - 1u);
+  let n = (BLOCK + group.x * TILES) * 16u + lid; // where lid < TILES * 16
+  let valid = lid < TILES * 16u && group.x * TILES + lid / 16u < BLOCKS && n < N;
+  let ends = ends_load(n);
+  var v = 0;
+  if (ADD == 1u && valid) {
+    v = y[t * LD + n];
   }
-  for (var g = lid; g < G; g += WG) {
-    atomicMax(&top, groups[t * G + g] & 31u);
+  let product = tile_product(tile_load(block, own, lid), t, own);
+  row_take(t, lid);
+  let sum = select(vec4i(0), product >> vec4u(row_top() - row_exp(t, own) + SPARE), lane < G);
+  product_finish(sum, block, t, lid);
+  if (valid) {
+    let out = product_output(ends, lid);
+    v = select(out, sat(v + out), ADD == 1u);
   }
-  workgroupBarrier();
-  let e_max = atomicLoad(&top);
-  sum = sum >> vec4u(e_max - own_e + SPARE);
-  for (var g = lane + LANES; g < G; g += LANES) {
-    let s = e_max - (groups[t * G + g] & 31u) + SPARE;
-    sum += product(block * G + g, row, t * G + g) >> vec4u(s);
-  }
-  parts[lid] = sum;
-  workgroupBarrier();
-  // Output i % 16 of each block: a fourth of its lots, then all of these.
-  let lots = LANES / 4u;
-  let tile = lid / (4u * LANES);
-  let first = lid % (4u * LANES) / 16u;
-  var some = 0;
-  for (var l = 0u; l < 4u; l++) {
-    some += parts[(tile * LANES + first + l * lots) * 4u + lid % 16u / 4u][lid % 4u];
-  }
-  sums[lid] = some;
-  workgroupBarrier();
-  if (lid < TILES * 16u && group.x * TILES + lid / 16u < BLOCKS) {
-    var acc = 0;
-    for (var l = 0u; l < lots; l++) {
-      acc += sums[lid / 16u * 4u * LANES + l * 16u + lid % 16u];
+  if (WIRE == 1u) {
+    if (valid) {
+      atomicMax(&wire_tops[lid / 32u], abs_u(v));
     }
-    y[t * LD + n] = sat(shift(acc, i32(e_max + SPARE) + row_e) + row_b);
+    workgroupBarrier();
+    let e = int8_exp(atomicLoad(&wire_tops[min(lid / 32u, TILES - 1u)]));
+    v = left_shift(int8_of(v, e), e);
+  }
+  if (valid) {
+    y[t * LD + n] = v;
   }
 }

@@ -3,28 +3,35 @@
 // fourth of the groups.
 // lib: fixed
 //
-//   tensors   as matmul_row.wgsl; q, groups and y have room for T rounded up to
-//             32, and what lies past T is computed but means nothing
+//   tensors   as matmul_row.wgsl, ADD and WIRE too; q, groups and y have room
+//             for T rounded up to 32, and what lies past T is computed but
+//             means nothing
 //   dispatch  (ceil(BLOCKS / 2), ceil(T / 32))
 //
-// Bounds and the formula: volunteer/engine/matmul.h. Reference: matmul_ref.
+// Bounds and the formula: volunteer/engine/matmul.h. Reference: matmul_ref;
+// add_out and end_task in forward.c; wire_put in wire.c.
 
 override G: u32;
 override LD: u32;
 override BLOCK: u32;
 override BLOCKS: u32;
 override SPARE: u32;
+override AT: u32; // of e in consts
+override ROWS: u32; // and from there to b
+override N: u32;
+override ADD: u32;
+override WIRE: u32;
 
 @group(0) @binding(0) var<storage, read> w: array<vec4u>;
 @group(0) @binding(1) var<storage, read> m: array<u32>;
-@group(0) @binding(2) var<storage, read> e: array<i32>;
-@group(0) @binding(3) var<storage, read> b: array<i32>;
-@group(0) @binding(4) var<storage, read> q: array<vec4u>;
-@group(0) @binding(5) var<storage, read> groups: array<u32>;
-@group(0) @binding(6) var<storage, read_write> y: array<i32>;
+@group(0) @binding(2) var<storage, read> consts: array<i32>;
+@group(0) @binding(3) var<storage, read> q: array<vec4u>;
+@group(0) @binding(4) var<storage, read> groups: array<u32>;
+@group(0) @binding(5) var<storage, read_write> y: array<i32>;
 
 var<workgroup> tops: array<atomic<u32>, 32>; // of each row
 var<workgroup> sums: array<atomic<i32>, 1024>; // (32 rows, 32 outputs)
+var<workgroup> wire_tops: array<atomic<u32>, 32>; // of each row
 
 fn dot4(a: u32, rows: vec4u) -> vec4i {
   return vec4i(dot4I8Packed(a, rows.x), dot4I8Packed(a, rows.y), dot4I8Packed(a, rows.z),
@@ -100,10 +107,29 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) li
   workgroupBarrier();
   for (var i = lid; i < 1024u; i += 256u) {
     let n = (BLOCK + group.x * 2u) * 16u + i % 32u;
-    if (group.x * 2u + i % 32u / 16u < BLOCKS) {
-      let e_max = atomicLoad(&tops[i / 32u]);
+    if (n < N && group.x * 2u + i % 32u / 16u < BLOCKS) {
+      let to = (t0 + i / 32u) * LD + n;
       let acc = atomicLoad(&sums[i]);
-      y[(t0 + i / 32u) * LD + n] = sat(shift(acc, i32(e_max + SPARE) + e[n]) + b[n]);
+      var v = sat(shift(acc, i32(atomicLoad(&tops[i / 32u]) + SPARE) + consts[AT + n]) + consts[AT + ROWS + n]);
+      if (ADD == 1u) {
+        v = sat(y[to] + v);
+      }
+      if (WIRE == 1u) {
+        atomicStore(&sums[i], v);
+        atomicMax(&wire_tops[i / 32u], abs_u(v));
+      } else {
+        y[to] = v;
+      }
+    }
+  }
+  if (WIRE == 1u) {
+    workgroupBarrier();
+    for (var i = lid; i < 1024u; i += 256u) {
+      let n = (BLOCK + group.x * 2u) * 16u + i % 32u;
+      if (n < N && group.x * 2u + i % 32u / 16u < BLOCKS) {
+        let e = int8_exp(atomicLoad(&wire_tops[i / 32u]));
+        y[(t0 + i / 32u) * LD + n] = left_shift(int8_of(atomicLoad(&sums[i]), e), e);
+      }
     }
   }
 }

@@ -105,12 +105,12 @@ struct Top {
 fn top_logit(first: u32, lid: u32) -> Top {
   var own = -VALUE_MAX - 1;
   var own_id = 0u;
-  for (var i = lid; i < VOCAB; i += 8u * WG) {
-    var l: array<i32, 8>; // the last one is seen again where there are fewer
-    for (var k = 0u; k < 8u; k++) {
+  for (var i = lid; i < VOCAB; i += 32u * WG) {
+    var l: array<i32, 32>; // the last one is seen again where there are fewer
+    for (var k = 0u; k < 32u; k++) {
       l[k] = logits[first + min(i + k * WG, VOCAB - 1u)];
     }
-    for (var k = 0u; k < 8u; k++) {
+    for (var k = 0u; k < 32u; k++) {
       if (l[k] > own) {
         own = l[k];
         own_id = min(i + k * WG, VOCAB - 1u);

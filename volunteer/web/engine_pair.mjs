@@ -96,6 +96,8 @@ export class EnginePair {
     this.onNote = onNote;
     /** @type {[string, ShardBlob[], number]|null} what is loaded */
     this.model = null;
+    /** @type {[string, ShardBlob[], number]|null} what WASM has beside the GPU */
+    this.seconded = null;
   }
 
   newHasher() {
@@ -139,7 +141,7 @@ export class EnginePair {
    */
   async run(frame) {
     if (this.gpu) {
-      if (!this.gpu.supports(frame)) throw new Error('the unit is not for a whole model');
+      if (!this.gpu.supports(frame)) return this.second(frame);
       try {
         return await this.gpu.run(frame);
       } catch (error) {
@@ -147,6 +149,18 @@ export class EnginePair {
         this.giveUp(error);
         await this.wasm.load(...this.model, () => {});
       }
+    }
+    return this.wasm.run(frame);
+  }
+
+  /**
+   * On WASM, while the GPU goes on with what it can.
+   * @param {Uint8Array} frame
+   */
+  async second(frame) {
+    if (this.model && this.seconded !== this.model) {
+      await this.wasm.load(...this.model, () => {});
+      this.seconded = this.model;
     }
     return this.wasm.run(frame);
   }

@@ -9,7 +9,10 @@
  * @property {boolean} software  the adapter is a program, not a GPU
  */
 
-const LIMITS = /** @type {const} */ (["maxStorageBufferBindingSize", "maxBufferSize"]);
+const LIMITS = /** @type {const} */ ([
+  "maxStorageBufferBindingSize", "maxBufferSize", "maxComputeInvocationsPerWorkgroup", "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupStorageSize",
+]);
 
 /** The specification's GPUBufferUsage, of what is used here. */
 export const Usage = Object.freeze({ MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, STORAGE: 128 });

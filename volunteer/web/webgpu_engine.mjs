@@ -14,7 +14,7 @@ import { GpuHold, MAP_READ, Usage } from "./webgpu_device.mjs";
 import { KvBook, PAGE } from "./webgpu_kv.mjs";
 import { GpuModel, Uploader } from "./webgpu_model.mjs";
 import { assemble, fetchShader } from "./webgpu_shaders.mjs";
-import { Finish, isWholeModel, modelKey, readUnit, writeResult } from "./webgpu_unit.mjs";
+import { Finish, isForSpan, modelKey, readUnit, rowLength, writeResult } from "./webgpu_unit.mjs";
 
 const SLOTS = 64;
 const ROWS_MAX = 128; // a multiple of 32
@@ -48,11 +48,12 @@ const GOES_ON = 2;
  * @property {Job} job
  * @property {boolean} predicts   a given row's own token
  * @property {boolean} adds       a new token
+ *                                neither: a row of a span without the head
  *
  * @typedef {object} Slice
  * @property {Note[]} notes       by answer
  * @property {GPUBuffer} staging
- * @property {boolean} probs
+ * @property {number} words       of answers, or of rows
  * @property {number} steps
  * @property {number} start       ms
  */
@@ -87,7 +88,7 @@ export class WebGpuEngine {
   }
 
   /**
-   * Read the shards of a whole model and compile its kernels.
+   * Read the shards of a model, or some neighbouring ones, and compile its kernels.
    * @param {string} id            64 hex digits
    * @param {ShardBlob[]} shards   in order
    * @param {number} maxBytes      of GPU memory, weights and KV together
@@ -107,7 +108,10 @@ export class WebGpuEngine {
       throw error;
     }
     const c = this.config;
-    this.limits = { model: modelKey(id), nShards: c.nShards, nCtx: c.nCtx, nVocab: c.nVocab };
+    const { spanFirst, spanEnd } = /** @type {GpuModel} */ (this.model);
+    this.limits = {
+      model: modelKey(id), spanFirst, spanEnd, nShards: c.nShards, dim: c.dModel, nCtx: c.nCtx, nVocab: c.nVocab,
+    };
     this.bytes = up.bytes;
   }
 
@@ -130,12 +134,13 @@ export class WebGpuEngine {
    */
   async build(up, maxBytes) {
     const c = this.config;
-    const logits = 64 * Math.ceil(c.nVocab / 16);
+    const { layers, head } = /** @type {GpuModel} */ (this.model);
+    const logits = head ? 64 * Math.ceil(c.nVocab / 16) : 0;
     let rows = ROWS_MAX;
     while (rows > 32 && rows * logits > Math.min(LOGITS_MAX, up.limit)) rows /= 2;
     const pageBytes = Graph.pageBytes(c);
     const budget = Math.min(KV_MAX, Math.max(KV_MIN, maxBytes - up.bytes));
-    const fit = Math.min(budget / (pageBytes * c.nLayers), up.limit / pageBytes, SLOTS * Math.ceil(c.nCtx / PAGE));
+    const fit = Math.min(budget / (pageBytes * layers.length), up.limit / pageBytes, SLOTS * Math.ceil(c.nCtx / PAGE));
     const pages = Math.max(1, Math.floor(fit));
     this.rows = rows;
     this.book = new KvBook(SLOTS, pages, c.nCtx);
@@ -149,11 +154,11 @@ export class WebGpuEngine {
   }
 
   /**
-   * Whether run() computes frames of this kind; others are for the WASM engine.
+   * Whether a unit is for what is loaded here.
    * @param {Uint8Array} frame
    */
   supports(frame) {
-    return isWholeModel(frame, this.config.nShards);
+    return this.limits !== undefined && isForSpan(frame, this.limits);
   }
 
   /**
@@ -164,13 +169,14 @@ export class WebGpuEngine {
   async run(frame) {
     const start = this.clock();
     this.hold.check();
-    if (!this.limits || !this.book) throw new Error("no model is loaded");
-    const unit = readUnit(frame, this.limits);
+    const { limits } = this;
+    if (!limits || !this.book) throw new Error("no model is loaded");
+    const unit = readUnit(frame, limits);
     try {
       const jobs = this.open(unit);
       const answers = jobs.map((job) => job.answer);
       await this.hold.scoped(() => this.compute(unit, jobs.filter((job) => job.answer.status === Status.OK)));
-      return writeResult(unit, answers, (this.clock() - start) * 1000);
+      return writeResult(unit, limits, answers, (this.clock() - start) * 1000);
     } catch (error) {
       for (const seq of unit.seqs) this.book.drop(seq.id);
       throw error;
@@ -189,7 +195,7 @@ export class WebGpuEngine {
       const end = seq.first + seq.nRows;
       const room = Math.min(nCtx, end + Math.max(0, seq.maxNew - 1));
       const { status, slot } = book.open(seq, room, this.round);
-      const answer = { status, finish: Finish.GOES_ON, tokens: [], prints: [], probs: [] };
+      const answer = { status, finish: Finish.GOES_ON, tokens: [], prints: [], probs: [], rows: [] };
       const most = Math.min(seq.maxNew, nCtx - end);
       return { seq, slot: /** @type {Slot} */ (slot), answer, fed: 0, made: 0, most, added: 0, ended: false };
     });
@@ -204,7 +210,8 @@ export class WebGpuEngine {
     this.describe(unit, jobs);
     /** @type {Slice|null} */
     let late = null;
-    for (let next = this.given(jobs) ?? this.going(jobs); next || late; next = this.given(jobs) ?? this.going(jobs)) {
+    const after = () => this.given(unit, jobs) ?? this.going(jobs);
+    for (let next = after(); next || late; next = after()) {
       if (late) await this.collect(late);
       late = next;
     }
@@ -222,7 +229,7 @@ export class WebGpuEngine {
    */
   describe(unit, jobs) {
     const { queue } = this.device;
-    const { buffers, slotPages } = /** @type {Graph} */ (this.graph);
+    const { buffers, slotPages, room } = /** @type {Graph} */ (this.graph);
     const seed = unit.printSeed;
     let bias = 0;
     for (const { seq, slot } of jobs) {
@@ -232,8 +239,8 @@ export class WebGpuEngine {
       ].map((v) => v | 0));
       if (bias + seq.biases.length / 2 > BIASES) throw new Error("too many biases");
       queue.writeBuffer(buffers.params, slot.index * 64, params);
-      queue.writeBuffer(buffers.pages, slot.index * slotPages * 4, Uint32Array.from(slot.pages));
-      queue.writeBuffer(buffers.ids, (slot.index * this.config.nCtx + seq.first) * 4, /** @type {Uint32Array<ArrayBuffer>} */ (seq.tokens));
+      queue.writeBuffer(buffers.rows, room.rows * 16 + slot.index * slotPages * 4, Uint32Array.from(slot.pages));
+      if (seq.tokens.length) queue.writeBuffer(buffers.ids, (slot.index * this.config.nCtx + seq.first) * 4, /** @type {Uint32Array<ArrayBuffer>} */ (seq.tokens));
       if (seq.biases.length) queue.writeBuffer(buffers.biases, bias * 8, /** @type {Int32Array<ArrayBuffer>} */ (seq.biases));
       bias += seq.biases.length / 2;
     }
@@ -242,10 +249,13 @@ export class WebGpuEngine {
 
   /**
    * Submit the next given rows of the sequences; null if there are none left.
+   * @param {Unit} unit
    * @param {Job[]} jobs
    * @returns {Slice|null}
    */
-  given(jobs) {
+  given(unit, jobs) {
+    const { embed, head } = /** @type {GpuModel} */ (this.model);
+    const wires = embed ? null : new Uint8Array((this.rows ?? 0) * this.wireBytes);
     const rows = [];
     const heads = [];
     /** @type {Note[]} */
@@ -255,7 +265,8 @@ export class WebGpuEngine {
       for (; job.fed < seq.nRows && rows.length < (this.rows ?? 0); job.fed++) {
         const predicts = job.fed >= seq.nRows - seq.nPredict;
         const adds = job.fed === seq.nRows - 1 && job.most > 0;
-        if (predicts || adds) {
+        if (wires) this.spread(wires.subarray(rows.length * this.wireBytes), seq, job.fed);
+        if (!head || predicts || adds) {
           heads.push([rows.length, notes.length, adds ? FEEDS : 0, 0]);
           notes.push({ job, predicts, adds });
         }
@@ -263,7 +274,41 @@ export class WebGpuEngine {
         rows.push([slot.index, seq.first + job.fed, 0, 0]);
       }
     }
-    return rows.length ? this.submit(rows, heads, notes, 1) : null;
+    if (rows.length === 0) return null;
+    if (wires) this.device.queue.writeBuffer(/** @type {Graph} */ (this.graph).buffers.given, 0, wires, 0, rows.length * this.wireBytes);
+    return this.submit(rows, heads, notes, 1, unit.returnsRows);
+  }
+
+  /** Bytes of a row in wire form on the GPU, where an exponent has a word. */
+  get wireBytes() {
+    return 4 * /** @type {Graph} */ (this.graph).wireWords;
+  }
+
+  /**
+   * Lay a given row out as the GPU reads it.
+   * @param {Uint8Array} to
+   * @param {UnitSeq} seq
+   * @param {number} i
+   */
+  spread(to, seq, i) {
+    const dim = this.config.dModel;
+    const row = /** @type {Uint8Array} */ (seq.rows).subarray(i * rowLength(dim), (i + 1) * rowLength(dim));
+    to.set(row.subarray(0, dim));
+    row.subarray(dim).forEach((e, k) => void (to[4 * Math.ceil(dim / 4) + 4 * k] = e));
+  }
+
+  /**
+   * The reverse: row i of what the GPU wrote.
+   * @param {Uint8Array} from
+   * @param {number} i
+   */
+  gathered(from, i) {
+    const dim = this.config.dModel;
+    const row = new Uint8Array(rowLength(dim));
+    const at = i * this.wireBytes;
+    row.set(from.subarray(at, at + dim));
+    for (let k = 0; dim + k < row.length; k++) row[dim + k] = from[at + 4 * Math.ceil(dim / 4) + 4 * k];
+    return row;
   }
 
   /**
@@ -296,16 +341,21 @@ export class WebGpuEngine {
    * @param {number[][]} heads
    * @param {Note[]} notes      by answer
    * @param {number} steps
+   * @param {boolean} [returnsRows]
    * @returns {Slice}
    */
-  submit(rows, heads, notes, steps) {
+  submit(rows, heads, notes, steps, returnsRows = false) {
     const graph = /** @type {Graph} */ (this.graph);
     const { buffers } = graph;
     const { queue } = this.device;
     const n = notes.length;
     const probs = notes.some((note) => note.job.seq.logprobs);
+    const apart = new Set(rows.map(([slot]) => slot)).size === rows.length;
+    const [source, words] = returnsRows
+      ? [buffers.wires, n * graph.wireWords]
+      : [buffers.answers, probs ? ANSWERS + n * PROB_WORDS : n];
     const staging = this.idle.pop() ?? this.device.createBuffer({
-      size: ANSWERS * (1 + PROB_WORDS) * 4 + ANSWERS * 16,
+      size: ANSWERS * 16 + 4 * Math.max(ANSWERS * (1 + PROB_WORDS), graph.model.head ? 0 : graph.room.rows * graph.wireWords),
       usage: Usage.MAP_READ | Usage.COPY_DST,
     });
     queue.writeBuffer(buffers.rows, 0, Uint32Array.from(rows.flat()));
@@ -313,16 +363,15 @@ export class WebGpuEngine {
     queue.writeBuffer(buffers.job, 8, new Uint32Array([n]));
     const encoder = this.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    for (let i = 0; i < steps; i++) graph.step(pass, rows.length, heads.length);
+    for (let i = 0; i < steps; i++) graph.step(pass, rows.length, heads.length, apart);
     if (n && graph.printer) graph.encode(pass, [graph.printer], n);
     pass.end();
     if (n) {
-      const words = probs ? ANSWERS + n * PROB_WORDS : n;
       encoder.copyBufferToBuffer(buffers.prints, 0, staging, 0, n * 16);
-      encoder.copyBufferToBuffer(buffers.answers, 0, staging, ANSWERS * 16, words * 4);
+      encoder.copyBufferToBuffer(source, 0, staging, ANSWERS * 16, words * 4);
     }
     queue.submit([encoder.finish()]);
-    return { notes, staging, probs, steps, start: performance.now() };
+    return { notes, staging, words, steps, start: performance.now() };
   }
 
   /**
@@ -330,9 +379,8 @@ export class WebGpuEngine {
    * @param {Slice} slice
    */
   async collect(slice) {
-    const { notes, staging } = slice;
+    const { notes, staging, words } = slice;
     const n = notes.length;
-    const words = slice.probs ? ANSWERS + n * PROB_WORDS : n;
     await this.hold.guard(staging.mapAsync(MAP_READ, 0, ANSWERS * 16 + Math.max(1, words) * 4));
     const prints = new Uint8Array(staging.getMappedRange(0, Math.max(1, n) * 16)).slice();
     const answers = new Int32Array(staging.getMappedRange(ANSWERS * 16, Math.max(1, words) * 4)).slice();
@@ -340,8 +388,14 @@ export class WebGpuEngine {
     this.idle.push(staging);
     this.stepMs += ((performance.now() - slice.start) / slice.steps / 2 - this.stepMs) / 4; // two slices are under way
     notes.forEach((note, i) => {
+      const print = prints.slice(16 * i, 16 * i + 16);
+      if (!note.predicts && !note.adds) {
+        note.job.answer.prints.push(print);
+        if (words > n) note.job.answer.rows.push(this.gathered(new Uint8Array(answers.buffer), i));
+        return;
+      }
       const probs = answers.subarray(ANSWERS + i * PROB_WORDS, ANSWERS + i * PROB_WORDS + 1 + 2 * note.job.seq.nTop);
-      this.take(note, answers[i] >>> 0, prints.slice(16 * i, 16 * i + 16), probs);
+      this.take(note, answers[i] >>> 0, print, probs);
     });
   }
 

@@ -1,11 +1,13 @@
 // @ts-check
 // webgpu_graph.mjs - a loaded model as a list of dispatches: which kernel, on
 // which buffers, how many workgroups. One step takes up to `rows` rows of any
-// sequences through all layers; few rows and many have their own matrix kernel.
+// sequences through all layers. Few rows, each of another sequence, go through
+// kernels that do all between two barriers: dispatches are what they cost.
 
 import { PAGE } from "./webgpu_kv.mjs";
 
-const FEW = 8; // rows up to which matmul_row is the faster kernel
+const FEW = 8; // rows up to which reading the weights once a row is faster
+const WIDEST = 512; // invocations of a workgroup, at most
 export const ANSWERS = 1024; // tokens between two readings
 export const PROB_WORDS = 41;
 const PARAM_WORDS = 16;
@@ -14,7 +16,6 @@ export const BIASES = 1024 * 64;
 /**
  * @typedef {import("./webgpu_model.mjs").GpuModel} GpuModel
  * @typedef {import("./webgpu_model.mjs").Matrix} Matrix
- * @typedef {import("./webgpu_model.mjs").Norm} Norm
  * @typedef {import("./webgpu_model.mjs").Uploader} Uploader
  *
  * @typedef {object} Op
@@ -30,10 +31,10 @@ export const BIASES = 1024 * 64;
  * @property {GPUBuffer} groups
  * @property {GPUBuffer} heads      quantised query heads
  * @property {GPUBuffer} logits
- * @property {GPUBuffer} rows       (rows) vec4u
+ * @property {GPUBuffer} rows       (rows) vec4u, then the pages of the slots
  * @property {GPUBuffer} answerers  (rows) vec4u: `heads` of norm.wgsl and sample.wgsl
  * @property {GPUBuffer} ids
- * @property {GPUBuffer} pages
+ * @property {GPUBuffer} given      (rows) rows in wire form, of a span without the embedding
  * @property {GPUBuffer} params
  * @property {GPUBuffer} biases
  * @property {GPUBuffer} wires
@@ -41,7 +42,7 @@ export const BIASES = 1024 * 64;
  * @property {GPUBuffer} job
  * @property {GPUBuffer} prints
  * @property {GPUBuffer[]} caches   one a layer
- * @property {GPUBuffer[]} none     stand for what a kernel does not read
+ * @property {GPUBuffer} none       stands for what a kernel does not read
  */
 
 /** @param {number} n */
@@ -61,6 +62,9 @@ export class Graph {
    */
   constructor(hold, sources, model, room) {
     this.device = hold.device;
+    const limits = hold.device.limits;
+    this.widest = Math.min(WIDEST, limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
+    this.shared = limits.maxComputeWorkgroupStorageSize;
     this.modules = hold.modules;
     this.pipelines = hold.pipelines;
     this.sources = sources;
@@ -108,11 +112,11 @@ export class Graph {
       q: up.buffer(rows * widest * 64, "q"),
       groups: up.buffer(rows * widest * 4, "groups"),
       heads: up.buffer(rows * c.nHeads * (this.width / 4 + 1) * 4, "heads"),
-      logits: up.buffer(rows * this.ldLogits * 4, "logits"),
-      rows: up.buffer(rows * 16, "rows"),
+      logits: up.buffer(this.model.head ? rows * this.ldLogits * 4 : 0, "logits"),
+      rows: up.buffer(rows * 16 + slots * this.slotPages * 4, "rows"),
       answerers: up.buffer(rows * 16, "answerers"),
       ids: up.buffer(slots * c.nCtx * 4, "ids"),
-      pages: up.buffer(slots * this.slotPages * 4, "pages"),
+      given: up.buffer(this.model.embed ? 0 : rows * this.wireWords * 4, "given"),
       params: up.buffer(slots * PARAM_WORDS * 4, "params"),
       biases: up.buffer(BIASES * 8, "biases"),
       wires: up.buffer(ANSWERS * this.wireWords * 4, "wires"),
@@ -120,7 +124,7 @@ export class Graph {
       job: up.buffer(16, "job"),
       prints: up.buffer(ANSWERS * 16, "prints"),
       caches: this.model.layers.map((_, i) => up.buffer(pages * Graph.pageBytes(c), `cache ${i}`)),
-      none: [0, 1, 2, 3].map((i) => up.buffer(16, `none ${i}`)),
+      none: up.buffer(16, "none"),
     };
     const [few, many, fewEnds, manyEnds, printer] = await Promise.all([
       this.stepOps(false), this.stepOps(true), this.endOps(false), this.endOps(true), this.printOp(),
@@ -173,143 +177,208 @@ export class Graph {
   /**
    * @param {string} kernel
    * @param {Record<string, number>} constants
-   * @param {GPUBuffer[]} buffers   by binding
+   * @param {(GPUBuffer|null)[]} buffers   by binding; null: it has none
    * @param {(rows: number) => [number, number]} size
    * @returns {Promise<Op>}
    */
   async op(kernel, constants, buffers, size) {
     const pipeline = await this.pipeline(kernel, constants);
-    const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
+    const entries = buffers.flatMap((buffer, binding) => (buffer ? [{ binding, resource: { buffer } }] : []));
     return { pipeline, group: this.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }), size };
   }
 
   /**
-   * y = what q holds, times a matrix.
+   * What a workgroup of lib/product.wgsl does of a matrix: so many blocks by so
+   * many lots of its groups. Null if it is too much for this GPU.
    * @param {Matrix} matrix
-   * @param {GPUBuffer} y
-   * @param {number} ld
-   * @param {boolean} many
+   * @param {number} tiles
    */
-  matmul(matrix, y, ld, many) {
-    const { q, groups } = this.buffers;
+  product(matrix, tiles) {
     const G = matrix.groups;
+    const room = Math.floor((this.shared - 2048 - 72 * G) / 20); // by the kernels' workgroup variables
+    const most = 4 * Math.floor(Math.min(this.widest, room) / (16 * tiles));
+    if (most < 4) return null;
+    const LANES = Math.min(4 * Math.ceil(G / 4), most);
+    return { G, SPARE: spareOf(G), TILES: tiles, LANES, WG: tiles * LANES * 4, AT: matrix.at, ROWS: 16 * matrix.blocks };
+  }
+
+  /** Constants of lib/row_norm.wgsl, beside G and WG. */
+  normed() {
+    const c = this.model.config;
+    return { C: c.dModel, CENTRE: Number(c.gpt2), EPS_LOW: c.epsLow, EPS_HIGH: c.epsHigh };
+  }
+
+  /**
+   * What q holds, times a matrix: into y, or added to the residual.
+   * @param {Matrix} matrix
+   * @param {boolean} many
+   * @param {{y: GPUBuffer, ld: number}|{wire: boolean}} to  wire: it crosses a shard boundary then
+   */
+  matmul(matrix, many, to) {
+    const { q, groups, x } = this.buffers;
+    const add = "wire" in to;
+    const [y, LD] = add ? [x, this.stride] : [to.y, to.ld];
+    const wire = add && to.wire;
+    const ends = { LD, N: add ? matrix.outs : 16 * matrix.blocks, ADD: Number(add), WIRE: Number(wire) };
+    const tiles = wire ? 2 : 1;
+    const shape = this.product(matrix, tiles);
+    if (!shape) throw new Error("the matrices of this model are too wide for this GPU");
     return matrix.parts.map((part) => {
-      const constants = { G, LD: ld, BLOCK: part.block, BLOCKS: part.blocks, SPARE: spareOf(G) };
-      const buffers = [part.w, part.m, matrix.e, /** @type {GPUBuffer} */ (matrix.b), q, groups, y];
-      if (many) return this.op("matmul_rows", constants, buffers, (n) => [Math.ceil(part.blocks / 2), Math.ceil(n / 32)]);
-      const LANES = Math.min(64, 8 * Math.ceil(G / 8));
-      const TILES = 1;
-      return this.op("matmul_row", { ...constants, TILES, LANES, WG: TILES * LANES * 4 }, buffers, (n) => [part.blocks, n]);
+      const constants = { ...ends, BLOCK: part.block, BLOCKS: part.blocks };
+      const buffers = [part.w, part.m, matrix.consts, q, groups, y];
+      if (!many) return this.op("matmul_row", { ...constants, ...shape }, buffers, (n) => [Math.ceil(part.blocks / tiles), n]);
+      const { G, SPARE, AT, ROWS } = shape;
+      return this.op("matmul_rows", { ...constants, G, SPARE, AT, ROWS }, buffers, (n) => [Math.ceil(part.blocks / 2), Math.ceil(n / 32)]);
     });
   }
 
   /**
-   * @param {Norm} norm
-   * @param {{add?: boolean, wire?: boolean, final?: boolean}} how
+   * The norm before a matrix, into q.
+   * @param {Matrix} matrix
+   * @param {boolean} [final]  of the rows that answer
    */
-  norm(norm, { add = false, wire = false, final = false }) {
-    const c = this.model.config;
-    const { x, big, q, groups, answerers, wires, none } = this.buffers;
-    const constants = {
-      C: c.dModel, G: groupsOf(c.dModel), STRIDE: this.stride, LD: this.ld, ADD: Number(add), WIRE: Number(wire),
-      FINAL: Number(final), CENTRE: Number(c.gpt2), EPS_LOW: c.epsLow, EPS_HIGH: c.epsHigh,
-    };
-    const buffers = [x, big, norm.gain, norm.bias ?? none[0], q, groups, answerers, wires];
-    return this.op("norm", constants, buffers, (n) => [n, 1]);
+  norm(matrix, final = false) {
+    const { x, q, groups, answerers, wires } = this.buffers;
+    const G = matrix.groups;
+    const WG = Math.min(64 * Math.ceil(G / 4), 64 * Math.floor(this.widest / 64));
+    if (this.model.config.dModel > 16 * WG) throw new Error("rows of this model are too wide for this GPU");
+    const constants = { ...this.normed(), G, WG, FINAL: Number(final) };
+    return this.op("norm", constants, [null, null, matrix.consts, x, q, groups, answerers, wires], (n) => [n, 1]);
   }
 
-  embeds() {
+  starts() {
     const c = this.model.config;
-    const { x, rows, ids, none } = this.buffers;
-    const embed = /** @type {Matrix} */ (this.model.embed);
+    const { x, rows, ids, none, given } = this.buffers;
+    const { embed } = this.model;
+    if (!embed)
+      return [this.op("unwire", { C: c.dModel, G: groupsOf(c.dModel) }, [given, x], (n) => [Math.ceil(c.dModel / 1024), n])];
     return embed.parts.map((part) => {
       const constants = {
         C: c.dModel, G: embed.groups, STRIDE: this.stride, CTX: c.nCtx, BLOCK: part.block, BLOCKS: part.blocks,
         POSITION: Number(c.gpt2),
       };
-      const buffers = [rows, ids, part.w, part.m, embed.e, this.model.tables.position ?? none[0], x];
+      const buffers = [rows, ids, part.w, part.m, embed.consts, this.model.tables.position ?? none, x];
       return this.op("embed", constants, buffers, (n) => [Math.ceil(c.dModel / 256), n]);
     });
   }
 
+  /** Constants of lib/head.wgsl and of attention.wgsl. */
+  headed() {
+    const c = this.model.config;
+    return { DIM: c.headDim, D: this.width, HEADS: c.nHeads, KV: c.nKv, PAGES: this.slotPages, ROOM: this.room.rows };
+  }
+
   /**
-   * From qkv to the mixed heads of a layer, quantised.
+   * From the residual to query heads and the cache.
+   * @param {number} i  of the layer
+   * @param {boolean} many
+   */
+  qkv(i, many) {
+    const c = this.model.config;
+    const { x, rows, big, heads, caches, none } = this.buffers;
+    const matrix = this.model.layers[i].qkv;
+    const shape = many || matrix.parts.length > 1 || c.headDim % 16 ? null : this.product(matrix, c.headDim / 16);
+    const constants = { ...this.headed(), ROPE: Number(!c.gpt2) };
+    const after = [rows, this.model.tables.rope ?? none, heads, caches[i]];
+    const size = (/** @type {number} */ n) => /** @type {[number, number]} */ ([c.nHeads + 2 * c.nKv, n]);
+    if (shape) {
+      const [{ w, m }] = matrix.parts;
+      return [this.op("norm_qkv", { ...constants, ...shape, ...this.normed() }, [w, m, matrix.consts, x, ...after], size)];
+    }
+    return [
+      this.norm(matrix),
+      ...this.matmul(matrix, many, { y: big, ld: this.ld }),
+      this.op("heads", { ...constants, LD: this.ld }, [null, null, null, big, ...after], size),
+    ];
+  }
+
+  /**
+   * From query heads to the mixed heads of a layer, quantised.
    * @param {number} i  of the layer
    */
   attention(i) {
     const c = this.model.config;
-    const { rows, pages, big, heads, mixed, q, groups, caches, none } = this.buffers;
-    const { low, high, exp2 } = this.model.tables;
-    const shape = { DIM: c.headDim, D: this.width, HEADS: c.nHeads, KV: c.nKv, PAGES: this.slotPages };
+    const { rows, heads, mixed, q, groups, caches } = this.buffers;
     const G = groupsOf(this.heads);
     const fused = c.headDim === 64; // a head is a group
+    const constants = { ...this.headed(), LD: this.heads, SHIFT: this.model.layers[i].scoreShift, FUSED: Number(fused) };
     const all = [
-      this.op("heads", { ...shape, LD: this.ld, ROPE: Number(!c.gpt2) },
-        [rows, pages, big, low ?? none[0], high ?? none[1], heads, caches[i]], (n) => [c.nHeads + 2 * c.nKv, n]),
-      this.op("attention", { ...shape, LD: this.heads, SHIFT: this.model.layers[i].scoreShift, FUSED: Number(fused) },
-        [rows, pages, heads, caches[i], /** @type {GPUBuffer} */ (exp2), mixed, q, groups], (n) => [c.nHeads, n]),
+      this.op("attention", constants, [rows, heads, caches[i], this.model.tables.exp2, mixed, q, groups], (n) => [c.nHeads, n]),
       this.op("quantise", { N: this.heads, G, LD: this.heads }, [mixed, q, groups], (n) => [Math.ceil(G / 16), n]),
     ];
-    return fused ? all.slice(0, 2) : all;
-  }
-
-  activation() {
-    const c = this.model.config;
-    const { big, q, groups } = this.buffers;
-    const G = groupsOf(c.dFf);
-    const act = /** @type {GPUBuffer} */ (this.model.tables.act);
-    return this.op("activation", { N: c.dFf, G, LD: this.ld, GATE: Number(!c.gpt2) }, [big, act, q, groups],
-      (n) => [Math.ceil(G / 16), n]);
+    return fused ? all.slice(0, 1) : all;
   }
 
   /**
-   * From tokens to the last layer's down matrix, which is added by the end.
+   * From the residual through the activation function, quantised.
+   * @param {Matrix} matrix  the layer's up
+   * @param {boolean} many
+   */
+  up(matrix, many) {
+    const c = this.model.config;
+    const { x, big, q, groups } = this.buffers;
+    const { act } = this.model.tables;
+    const OUT = groupsOf(c.dFf);
+    const GATE = Number(!c.gpt2);
+    const whole = matrix.parts.length === 1 && (c.gpt2 || c.dFf % 16 === 0);
+    const shape = many || !whole ? null : this.product(matrix, 4 + 4 * GATE);
+    if (shape) {
+      const [{ w, m, blocks }] = matrix.parts;
+      const constants = { ...shape, ...this.normed(), N: c.dFf, OUT, BLOCKS: blocks, GATE };
+      return [this.op("norm_up", constants, [w, m, matrix.consts, x, act, q, groups], (n) => [OUT, n])];
+    }
+    return [
+      this.norm(matrix),
+      ...this.matmul(matrix, many, { y: big, ld: this.ld }),
+      this.op("activation", { N: c.dFf, G: OUT, LD: this.ld, GATE }, [big, act, q, groups], (n) => [Math.ceil(OUT / 16), n]),
+    ];
+  }
+
+  /**
+   * From tokens, or given rows, to the residual after the last layer.
    * @param {boolean} many
    * @returns {Promise<Op[]>}
    */
   async stepOps(many) {
-    const { big } = this.buffers;
-    const layers = this.model.layers;
-    const ops = layers.flatMap((l, i) => [
-      this.norm(l.norm1, { add: i > 0, wire: i > 0 && layers[i - 1].boundary }),
-      ...this.matmul(l.qkv, big, this.ld, many),
+    const ops = this.model.layers.flatMap((l, i) => [
+      ...this.qkv(i, many),
       ...this.attention(i),
-      ...this.matmul(l.o, big, this.ld, many),
-      this.norm(l.norm2, { add: true }),
-      ...this.matmul(l.up, big, this.ld, many),
-      this.activation(),
-      ...this.matmul(l.down, big, this.ld, many),
+      ...this.matmul(l.o, many, { wire: false }),
+      ...this.up(l.up, many),
+      ...this.matmul(l.down, many, { wire: l.boundary }),
     ]);
-    return Promise.all([...this.embeds(), ...ops]);
+    return Promise.all([...this.starts(), ...ops]);
   }
 
   /**
-   * The final norm, the head and the choice of tokens, for the rows named in
-   * `answerers`.
+   * For the rows named in `answerers`: the final norm, the head and the choice
+   * of tokens; or, on a span without the head, their wire form.
    * @param {boolean} many
    * @returns {Promise<Op[]>}
    */
   async endOps(many) {
     const c = this.model.config;
-    const { logits, answerers, rows, ids, params, biases, answers } = this.buffers;
-    const head = /** @type {Matrix} */ (this.model.head);
+    const { x, logits, answerers, rows, ids, params, biases, answers, wires } = this.buffers;
+    const { head } = this.model;
+    if (!head)
+      return [await this.op("wire", { C: c.dModel, G: groupsOf(c.dModel) }, [x, answerers, wires], (n) => [Math.ceil(c.dModel / 1024), n])];
     return Promise.all([
-      this.norm(/** @type {Norm} */ (this.model.norm), { add: true, final: true }),
-      ...this.matmul(head, logits, this.ldLogits, many),
+      this.norm(head, true),
+      ...this.matmul(head, many, { y: logits, ld: this.ldLogits }),
       this.op("sample", { VOCAB: c.nVocab, LD: this.ldLogits, CTX: c.nCtx, PROBS: ANSWERS },
-        [logits, answerers, rows, ids, params, biases, /** @type {GPUBuffer} */ (this.model.tables.logs), answers],
-        (n) => [n, 1]),
+        [logits, answerers, rows, ids, params, biases, this.model.tables.logs, answers], (n) => [n, 1]),
     ]);
   }
 
   /**
-   * One step of so many rows, of which the first nEnds answerers choose tokens.
+   * One step of so many rows; what the first nEnds answerers name is answered.
    * @param {GPUComputePassEncoder} pass
    * @param {number} nRows
    * @param {number} nEnds
+   * @param {boolean} apart  each row is of another sequence
    */
-  step(pass, nRows, nEnds) {
-    this.encode(pass, nRows > FEW ? this.layers.many : this.layers.few, nRows);
+  step(pass, nRows, nEnds, apart) {
+    this.encode(pass, nRows > FEW || !apart ? this.layers.many : this.layers.few, nRows);
     if (nEnds > 0) this.encode(pass, nEnds > FEW ? this.ends.many : this.ends.few, nEnds);
   }
 

@@ -41,20 +41,19 @@ const PIECE = 8 << 20;
  * @property {GPUBuffer} m
  *
  * @typedef {object} Matrix
+ * @property {number} outs       rows of the matrix
  * @property {number} blocks
  * @property {number} groups
  * @property {Part[]} parts
- * @property {GPUBuffer} e
- * @property {GPUBuffer|null} b
- *
- * @typedef {{gain: GPUBuffer, bias: GPUBuffer|null}} Norm
+ * @property {GPUBuffer} consts  words: gain and bias of the norm before it, if
+ *                               there is one, each of groups * 64; row
+ *                               exponents; biases
+ * @property {number} at         where the row exponents begin
  *
  * @typedef {object} Layer
- * @property {Norm} norm1
- * @property {Norm} norm2
- * @property {Matrix} qkv
+ * @property {Matrix} qkv        with norm1
  * @property {Matrix} o
- * @property {Matrix} up
+ * @property {Matrix} up         with norm2
  * @property {Matrix} down
  * @property {number} scoreShift
  * @property {boolean} boundary
@@ -146,7 +145,7 @@ export class Uploader {
   }
 
   /**
-   * A storage buffer. Sizes are rounded up to 16 bytes, so that vec4 fit.
+   * A storage buffer of zeros. Sizes are rounded up to 16 bytes, so that vec4 fit.
    * @param {number} size
    * @param {string} label
    */
@@ -179,13 +178,25 @@ export class Uploader {
    */
   async tensor(shard, t, from = 0, to = t.length) {
     const buffer = this.buffer(to - from, t.name);
+    await this.fill(buffer, 0, shard, t, from, to);
+    return buffer;
+  }
+
+  /**
+   * @param {GPUBuffer} buffer
+   * @param {number} offset  in it, bytes
+   * @param {ShardTensors} shard
+   * @param {Tensor} t
+   * @param {number} from
+   * @param {number} to
+   */
+  async fill(buffer, offset, shard, t, from = 0, to = t.length) {
     for (let at = from; at < to; at += PIECE) {
       const piece = await shard.bytes(t, at, Math.min(to, at + PIECE));
-      this.device.queue.writeBuffer(buffer, at - from, piece);
+      this.device.queue.writeBuffer(buffer, offset + at - from, piece);
       this.onBytes(piece.length);
-      await this.device.queue.onSubmittedWorkDone(); // what is staged goes away
+      if (piece.length === PIECE) await this.device.queue.onSubmittedWorkDone(); // what is staged goes away
     }
-    return buffer;
   }
 
   /**
@@ -199,7 +210,8 @@ export class Uploader {
   async tiles(shard, name, blocks, groups) {
     const w = shard.find(`${name}.w`, "I8", [blocks, groups, TILE]);
     const m = shard.find(`${name}.m`, "U8", [blocks, groups, 16]);
-    const most = Math.max(1, Math.floor(this.limit / (groups * TILE)));
+    const fit = Math.floor(this.limit / (groups * TILE));
+    const most = fit > 2 ? fit - (fit % 2) : Math.max(1, fit); // kernels take blocks by two
     const parts = [];
     for (let block = 0; block < blocks; block += most) {
       const end = Math.min(blocks, block + most);
@@ -216,17 +228,25 @@ export class Uploader {
   /**
    * @param {ShardTensors} shard
    * @param {string} name
-   * @param {number} rows
+   * @param {number} outs
    * @param {number} cols
+   * @param {{tiles?: string, norm?: string, bias?: boolean, shared?: Part[]|null}} [more]  the name of its
+   *   tiles, where it is another; of the norm before it; whether it has a bias; its tiles, where they are here already
    * @returns {Promise<Matrix>}
    */
-  async matrix(shard, name, rows, cols) {
-    const blocks = Math.ceil(rows / 16);
+  async matrix(shard, name, outs, cols, { tiles = name, norm = "", bias = true, shared = null } = {}) {
+    const blocks = Math.ceil(outs / 16);
     const groups = Math.ceil(cols / 64);
-    const parts = await this.tiles(shard, name, blocks, groups);
-    const e = await this.words(shard, `${name}.e`, 16 * blocks);
-    const b = await this.words(shard, `${name}.b`, 16 * blocks);
-    return { blocks, groups, parts, e, b };
+    const parts = shared ?? await this.tiles(shard, tiles, blocks, groups);
+    const at = norm ? 2 * 64 * groups : 0;
+    const consts = this.buffer((at + 2 * 16 * blocks) * 4, `${name} consts`);
+    const put = async (/** @type {string} */ words, /** @type {number} */ to, /** @type {number} */ n) =>
+      this.fill(consts, 4 * to, shard, shard.find(words, "I32", [n]));
+    if (norm) await put(`${norm}.g`, 0, cols);
+    if (norm && shard.has(`${norm}.b`)) await put(`${norm}.b`, 64 * groups, cols);
+    await put(`${name}.e`, at, 16 * blocks);
+    if (bias) await put(`${name}.b`, at + 16 * blocks, 16 * blocks);
+    return { outs, blocks, groups, parts, consts, at };
   }
 
   /**
@@ -237,53 +257,40 @@ export class Uploader {
   words(shard, name, n) {
     return this.tensor(shard, shard.find(name, "I32", [n]));
   }
-
-  /**
-   * @param {ShardTensors} shard
-   * @param {string} name
-   * @param {Config} c
-   * @returns {Promise<Norm>}
-   */
-  async norm(shard, name, c) {
-    return {
-      gain: await this.words(shard, `${name}.g`, c.dModel),
-      bias: c.gpt2 ? await this.words(shard, `${name}.b`, c.dModel) : null,
-    };
-  }
 }
 
 export class GpuModel {
-  /** @param {Config} config  of the first shard */
+  /** @param {Config} config  of the first shard that is here */
   constructor(config) {
     this.config = config;
+    this.spanFirst = config.shard;
+    this.spanEnd = config.shard;
     /** @type {Layer[]} */
     this.layers = [];
     /** @type {Matrix|null} */
     this.embed = null;
-    /** @type {Matrix|null} */
+    /** With the final norm. @type {Matrix|null} */
     this.head = null;
-    /** @type {Norm|null} */
-    this.norm = null;
     /** @type {Record<string, GPUBuffer|null>} */
-    this.tables = { exp2: null, act: null, low: null, high: null, position: null, logs: null };
+    this.tables = { exp2: null, act: null, rope: null, position: null, logs: null };
   }
 
   /**
-   * Read all shards of a model, in order.
+   * Read neighbouring shards of a model, in order.
    * @param {Uploader} up
    * @param {Blob[]} blobs
    */
   static async load(up, blobs) {
     /** @type {GpuModel|null} */
     let model = null;
-    for (let i = 0; i < blobs.length; i++) {
-      const shard = await ShardTensors.open(blobs[i]);
+    for (const blob of blobs) {
+      const shard = await ShardTensors.open(blob);
       const config = parseConfig(await shard.i32("config", [CONFIG_WORDS]));
-      if (config.nShards !== blobs.length || config.shard !== i) throw new Error("a shard is missing or out of order");
       model ??= new GpuModel(config);
+      if (config.shard !== model.spanEnd || config.nShards !== model.config.nShards) throw new Error("a shard is missing or out of order");
       await model.addShard(up, shard, config);
     }
-    if (!model?.head) throw new Error("there are no shards");
+    if (!model) throw new Error("there are no shards");
     return model;
   }
 
@@ -293,9 +300,28 @@ export class GpuModel {
    * @param {Config} c
    */
   async addShard(up, shard, c) {
+    if (c.shard === this.spanFirst) await this.addTables(up, shard, c);
     if (c.shard === 0) await this.addFirst(up, shard, c);
     for (let i = c.layerFirst; i < c.layerEnd; i++) this.layers.push(await this.layer(up, shard, c, i));
     if (c.shard + 1 === c.nShards) await this.addLast(up, shard, c);
+    this.spanEnd = c.shard + 1;
+  }
+
+  /**
+   * The tables that every shard has.
+   * @param {Uploader} up
+   * @param {ShardTensors} shard
+   * @param {Config} c
+   */
+  async addTables(up, shard, c) {
+    this.tables.exp2 = await up.words(shard, "exp2", 4096);
+    this.tables.act = await up.words(shard, "act", 4097);
+    if (c.gpt2) return;
+    const words = async (/** @type {string} */ name, /** @type {number} */ rows) =>
+      new Int16Array((await shard.bytes(shard.find(name, "I16", [rows, c.headDim]))).buffer);
+    const low = await words("rope.low", 128);
+    const high = await words("rope.high", 1 + Math.floor((c.nCtx - 1) / 128));
+    this.tables.rope = up.put(Int32Array.from([...low, ...high]), "rope");
   }
 
   /**
@@ -304,30 +330,8 @@ export class GpuModel {
    * @param {Config} c
    */
   async addFirst(up, shard, c) {
-    this.tables.exp2 = await up.words(shard, "exp2", 4096);
-    this.tables.act = await up.words(shard, "act", 4097);
-    if (c.gpt2) {
-      this.tables.position = await up.tensor(shard, shard.find("position", "I32", [c.nCtx, c.dModel]));
-    } else {
-      this.tables.low = await this.rope(up, shard, "rope.low", 128, c);
-      this.tables.high = await this.rope(up, shard, "rope.high", 1 + Math.floor((c.nCtx - 1) / 128), c);
-    }
-    const blocks = Math.ceil(c.nVocab / 16);
-    const groups = Math.ceil(c.dModel / 64);
-    const parts = await up.tiles(shard, "embed", blocks, groups);
-    this.embed = { blocks, groups, parts, e: await up.words(shard, "embed.e", 16 * blocks), b: null };
-  }
-
-  /**
-   * @param {Uploader} up
-   * @param {ShardTensors} shard
-   * @param {string} name
-   * @param {number} rows
-   * @param {Config} c
-   */
-  async rope(up, shard, name, rows, c) {
-    const t = shard.find(name, "I16", [rows, c.headDim]);
-    return up.put(Int32Array.from(new Int16Array((await shard.bytes(t)).buffer)), name);
+    if (c.gpt2) this.tables.position = await up.tensor(shard, shard.find("position", "I32", [c.nCtx, c.dModel]));
+    this.embed = await up.matrix(shard, "embed", c.nVocab, c.dModel, { bias: false });
   }
 
   /**
@@ -342,11 +346,9 @@ export class GpuModel {
     const heads = c.nHeads * c.headDim;
     const fixed = await shard.i32(`${at}.fixed`, [4]);
     return {
-      norm1: await up.norm(shard, `${at}.norm1`, c),
-      qkv: await up.matrix(shard, `${at}.qkv`, heads + 2 * c.nKv * c.headDim, c.dModel),
+      qkv: await up.matrix(shard, `${at}.qkv`, heads + 2 * c.nKv * c.headDim, c.dModel, { norm: `${at}.norm1` }),
       o: await up.matrix(shard, `${at}.o`, c.dModel, heads),
-      norm2: await up.norm(shard, `${at}.norm2`, c),
-      up: await up.matrix(shard, `${at}.up`, c.gpt2 ? c.dFf : 2 * c.dFf, c.dModel),
+      up: await up.matrix(shard, `${at}.up`, c.gpt2 ? c.dFf : 2 * c.dFf, c.dModel, { norm: `${at}.norm2` }),
       down: await up.matrix(shard, `${at}.down`, c.dModel, c.dFf),
       scoreShift: 12 - fixed[0] - fixed[1],
       boundary: i + 1 === c.layerEnd && c.layerEnd < c.nLayers,
@@ -359,13 +361,8 @@ export class GpuModel {
    * @param {Config} c
    */
   async addLast(up, shard, c) {
-    const blocks = Math.ceil(c.nVocab / 16);
-    const groups = Math.ceil(c.dModel / 64);
-    this.norm = await up.norm(shard, "norm", c);
-    const shared = c.tied && c.nShards === 1 ? this.embed : null;
-    const parts = shared ? shared.parts : await up.tiles(shard, "head", blocks, groups);
-    const e = await up.words(shard, "head.e", 16 * blocks);
-    this.head = { blocks, groups, parts, e, b: await up.words(shard, "head.b", 16 * blocks) };
+    const shared = c.tied && c.nShards === 1 ? /** @type {Matrix} */ (this.embed).parts : null;
+    this.head = await up.matrix(shard, "head", c.nVocab, c.dModel, { norm: "norm", shared });
     const exp2 = await shard.i32("exp2", [4096]);
     const log2 = await shard.i32("log2", [1025]);
     const logh = await shard.i32("logh", [257]);

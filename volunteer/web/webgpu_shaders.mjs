@@ -2,7 +2,7 @@
 // webgpu_shaders.mjs - the WGSL kernels as whole sources. WGSL has no include:
 // a kernel's header names the files of shaders/lib/ that go in front of it, in
 // that order ("// lib: fixed wide"). With subgroups, reduce_subgroups.wgsl takes
-// the place of reduce.wgsl.
+// the place of reduce.wgsl, and fold_subgroups.wgsl that of fold.wgsl.
 
 /**
  * Gives the text of a file below shaders/.
@@ -12,9 +12,10 @@
  */
 
 export const KERNELS = Object.freeze([
-  "embed", "norm", "quantise", "activation", "matmul_row", "matmul_rows",
-  "heads", "attention", "sample", "fingerprint",
+  "embed", "unwire", "norm", "norm_qkv", "norm_up", "quantise", "activation", "matmul_row", "matmul_rows",
+  "heads", "attention", "sample", "wire", "fingerprint",
 ]);
+const TWINS = ["reduce", "fold"]; // lib files that have a twin with subgroups
 
 /** @type {ReadShader} */
 export async function fetchShader(name) {
@@ -29,7 +30,7 @@ export async function fetchShader(name) {
  * @returns {string[]} names of the lib files it needs, in order
  */
 export function libsOf(kernel, text) {
-  const found = text.match(/^\/\/ lib: ([a-z ]+)$/m);
+  const found = text.match(/^\/\/ lib: ([a-z_ ]+)$/m);
   if (!found) throw new Error(`the kernel ${kernel} does not name its lib files`);
   return found[1].split(" ");
 }
@@ -51,8 +52,8 @@ export async function assemble(read, subgroups, kernels = KERNELS) {
   const sources = await Promise.all(kernels.map(async (kernel) => {
     const own = await get(`${kernel}.wgsl`);
     const libs = libsOf(kernel, own);
-    const swapped = subgroups && libs.includes("reduce");
-    const parts = await Promise.all(libs.map((lib) => get(`lib/${swapped && lib === "reduce" ? "reduce_subgroups" : lib}.wgsl`)));
+    const swapped = subgroups && libs.some((lib) => TWINS.includes(lib));
+    const parts = await Promise.all(libs.map((lib) => get(`lib/${swapped && TWINS.includes(lib) ? `${lib}_subgroups` : lib}.wgsl`)));
     return /** @type {[string, string]} */ ([kernel, [swapped ? "enable subgroups;\n" : "", ...parts, own].join("\n")]);
   }));
   return new Map(sources);
