@@ -16,21 +16,26 @@
 #include "scheduler/job.h"
 
 enum {
+    READERS = 4, // batches that are read in at once
     TTL_MS = 5000,
     LINES_MAX = 64,       // in one step
-    STEP_MS = 10,         // tokenise so long, then let the loop go on
+    STEP_MS = 3,          // tokenise so long, then let the loop go on
+    SLICE_MS = 1000,      // then it is the turn of another batch
+    HOLD_MS = 30000,      // to look again, if nobody wakes us
     TOKENS_MAX = 1 << 18, // in one step
     BLOCK = 64 << 10,
     RETRY_MS = 300,
     RENEW_MS = TTL_MS / 4, // while a file is looked through
 };
 
-struct api_ingest {
+// Reads one batch at a time.
+struct reader {
+    struct api_ingest *ingest;
     struct api_server *server;
     struct event *turn; // the next step
     bool busy;          // a job is being taken or worked on
-    bool again;         // look again after it
     bool holding;       // job is ours
+    int64_t since_ms;   // we read it since then
     struct sched_job job;
     struct api_line_rules rules;
     bool no_model; // it is not served here any more
@@ -47,7 +52,14 @@ struct api_ingest {
     uint64_t cursor_to;
 };
 
-static void lines_drop(struct api_ingest *in)
+struct api_ingest {
+    struct api_server *server;
+    struct reader readers[READERS];
+    bool taking; // a job is being taken
+    bool again;  // look again after it
+};
+
+static void lines_drop(struct reader *in)
 {
     for (size_t i = 0; i < in->n_lines; i++)
         api_batch_line_release(&in->lines[i]);
@@ -55,7 +67,7 @@ static void lines_drop(struct api_ingest *in)
 }
 
 // This job is done with, or is someone else's.
-static void job_end(struct api_ingest *in)
+static void job_end(struct reader *in)
 {
     lines_drop(in);
     api_input_check_release(&in->check);
@@ -69,11 +81,13 @@ static void job_end(struct api_ingest *in)
     in->at_end = false;
     in->holding = false;
     in->busy = false;
-    if (in->again)
-        api_ingest_look(in);
+    if (!in->ingest->taking)
+        api_ingest_look(in->ingest);
+    else
+        in->ingest->again = true;
 }
 
-static void turn_soon(struct api_ingest *in, int ms)
+static void turn_soon(struct reader *in, int ms)
 {
     struct timeval tv = {0, ms * 1000L};
 
@@ -81,7 +95,7 @@ static void turn_soon(struct api_ingest *in, int ms)
 }
 
 // The store did not answer: the same step again, it is safe to repeat.
-static void step_again(struct api_ingest *in, enum err err)
+static void step_again(struct reader *in, enum err err)
 {
     if (err == ERR_GONE) {
         job_end(in);
@@ -95,7 +109,7 @@ static void step_again(struct api_ingest *in, enum err err)
 
 static void on_ended(enum err err, void *ctx)
 {
-    struct api_ingest *in = ctx;
+    struct reader *in = ctx;
 
     if (err && err != ERR_GONE) {
         step_again(in, err);
@@ -107,8 +121,8 @@ static void on_ended(enum err err, void *ctx)
     job_end(in);
 }
 
-static void batch_fail(struct api_ingest *in, const char *code,
-                       const char *text, uint64_t line)
+static void batch_fail(struct reader *in, const char *code, const char *text,
+                       uint64_t line)
 {
     enum err err = sched_batch_fail(in->server->store, &in->job, code, text,
                                     line, on_ended, in);
@@ -118,7 +132,7 @@ static void batch_fail(struct api_ingest *in, const char *code,
 }
 
 // The first so many bytes of the text are done with.
-static void text_drop(struct api_ingest *in, size_t len)
+static void text_drop(struct reader *in, size_t len)
 {
     if (len == 0)
         return;
@@ -127,10 +141,27 @@ static void text_drop(struct api_ingest *in, size_t len)
     in->text_at += len;
 }
 
+static void on_back(enum err err, void *ctx)
+{
+    (void)err; // if it was lost, the lease passes
+    job_end(ctx);
+}
+
+// Someone else may go on with it, so much later.
+static void give_back(struct reader *in, int64_t delay_ms)
+{
+    if (sched_job_give_back(in->server->store, &in->job, delay_ms, on_back, in))
+        job_end(in);
+}
+
 static void on_added(enum err err, void *ctx)
 {
-    struct api_ingest *in = ctx;
+    struct reader *in = ctx;
 
+    if (err == ERR_FULL) { // enough of it is queued for now
+        give_back(in, HOLD_MS);
+        return;
+    }
     if (err) {
         step_again(in, err);
         return;
@@ -139,10 +170,13 @@ static void on_added(enum err err, void *ctx)
     text_drop(in, (size_t)(in->cursor_to - in->job.cursor));
     in->job.cursor = in->cursor_to;
     lines_drop(in);
-    turn_soon(in, 0);
+    if (api_clock_ms() - in->since_ms > SLICE_MS)
+        give_back(in, 0);
+    else
+        turn_soon(in, 0);
 }
 
-static void lines_add(struct api_ingest *in)
+static void lines_add(struct reader *in)
 {
     struct sched_line lines[LINES_MAX];
     enum err err;
@@ -156,7 +190,7 @@ static void lines_add(struct api_ingest *in)
 }
 
 // Read on in the file until there is a line break. False on an i/o error.
-static bool text_fill(struct api_ingest *in)
+static bool text_fill(struct reader *in)
 {
     if (in->text_cap - in->text_len < BLOCK) {
         size_t cap = in->text_len + 2 * (size_t)BLOCK;
@@ -180,7 +214,7 @@ static bool text_fill(struct api_ingest *in)
 }
 
 // Read the line of len bytes at text into the next place.
-static enum err line_read(struct api_ingest *in, const char *text, size_t len)
+static enum err line_read(struct reader *in, const char *text, size_t len)
 {
     struct api_batch_line *line = &in->lines[in->n_lines];
     uint64_t number = in->job.line + in->n_lines;
@@ -195,7 +229,7 @@ static enum err line_read(struct api_ingest *in, const char *text, size_t len)
 }
 
 // Read as many lines as a turn may take.
-static enum err lines_read(struct api_ingest *in)
+static enum err lines_read(struct reader *in)
 {
     int64_t end = api_clock_ms() + STEP_MS;
     size_t at = 0, tokens = 0;
@@ -228,7 +262,7 @@ static enum err lines_read(struct api_ingest *in)
 
 static void on_renewed(enum err err, void *ctx)
 {
-    struct api_ingest *in = ctx;
+    struct reader *in = ctx;
 
     if (err) {
         step_again(in, err);
@@ -239,7 +273,7 @@ static void on_renewed(enum err err, void *ctx)
 }
 
 // The file is in order: read it from its beginning.
-static void check_end(struct api_ingest *in)
+static void check_end(struct reader *in)
 {
     api_input_check_release(&in->check);
     in->checking = false;
@@ -250,7 +284,7 @@ static void check_end(struct api_ingest *in)
 }
 
 // Look through as much of the file as a turn may take.
-static void check_turn(struct api_ingest *in)
+static void check_turn(struct reader *in)
 {
     struct api_input_check *check = &in->check;
     int64_t end = api_clock_ms() + STEP_MS;
@@ -298,7 +332,7 @@ static void check_turn(struct api_ingest *in)
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
-    struct api_ingest *in = arg;
+    struct reader *in = arg;
     enum err err = ERR_OK;
 
     (void)fd, (void)what;
@@ -352,7 +386,7 @@ static bool is_upload(const struct sched_batch *batch)
 // We hold a job: open its file.
 static void on_batch(enum err err, const struct sched_batch *batch, void *ctx)
 {
-    struct api_ingest *in = ctx;
+    struct reader *in = ctx;
 
     if (err) { // the lease passes, and it is taken again
         job_end(in);
@@ -377,57 +411,79 @@ static void on_batch(enum err err, const struct sched_batch *batch, void *ctx)
 
 static void on_job(enum err err, const struct sched_job *job, void *ctx)
 {
-    struct api_ingest *in = ctx;
+    struct reader *in = ctx;
+    struct api_ingest *ingest = in->ingest;
+    bool again = ingest->again;
 
-    if (err) {
-        in->again = false;
-        in->busy = false;
-        return;
+    ingest->taking = false;
+    ingest->again = false;
+    in->busy = false;
+    if (!err) {
+        in->job = *job;
+        in->busy = true;
+        in->holding = true;
+        in->since_ms = api_clock_ms();
+        if (sched_batch_get(in->server->store, job->batch, NULL, on_batch, in))
+            job_end(in);
     }
-    in->job = *job;
-    in->holding = true;
-    in->again = true; // there may be more
-    err = sched_batch_get(in->server->store, job->batch, NULL, on_batch, in);
-    if (err)
-        job_end(in);
+    if ((!err || again) && !ingest->taking) // there may be more
+        api_ingest_look(ingest);
 }
 
-void api_ingest_look(struct api_ingest *in)
+void api_ingest_look(struct api_ingest *ingest)
 {
-    if (in->busy) {
-        in->again = true;
+    struct reader *in = NULL;
+
+    ingest->again = ingest->taking;
+    for (size_t i = 0; i < READERS && !in; i++)
+        if (!ingest->readers[i].busy)
+            in = &ingest->readers[i];
+    if (ingest->taking || !in || ingest->server->draining ||
+        !ingest->server->store)
         return;
-    }
-    in->again = false;
     in->busy = true;
-    if (in->server->draining ||
-        sched_job_take(in->server->store, SCHED_JOB_INGEST, TTL_MS, on_job, in))
+    ingest->taking = true;
+    if (sched_job_take(ingest->server->store, SCHED_JOB_INGEST, TTL_MS, on_job,
+                       in)) {
         in->busy = false;
+        ingest->taking = false;
+    }
 }
 
 enum err api_ingest_new(struct api_server *server, struct api_ingest **out)
 {
-    struct api_ingest *in = calloc(1, sizeof *in);
+    struct api_ingest *ingest = calloc(1, sizeof *ingest);
 
-    if (!in)
+    if (!ingest)
         return ERR_NOMEM;
-    in->server = server;
-    in->fd = -1;
-    in->turn = event_new(server->base, -1, 0, on_turn, in);
-    if (!in->turn) {
-        free(in);
-        return ERR_NOMEM;
+    ingest->server = server;
+    for (size_t i = 0; i < READERS; i++) {
+        struct reader *in = &ingest->readers[i];
+
+        in->ingest = ingest;
+        in->server = server;
+        in->fd = -1;
+        in->turn = event_new(server->base, -1, 0, on_turn, in);
+        if (!in->turn) {
+            api_ingest_free(ingest);
+            return ERR_NOMEM;
+        }
     }
-    *out = in;
+    *out = ingest;
     return ERR_OK;
 }
 
-void api_ingest_free(struct api_ingest *in)
+void api_ingest_free(struct api_ingest *ingest)
 {
-    if (!in)
+    if (!ingest)
         return;
-    in->again = false;
-    job_end(in);
-    event_free(in->turn);
-    free(in);
+    ingest->taking = true; // no more looks
+    for (size_t i = 0; i < READERS; i++) {
+        struct reader *in = &ingest->readers[i];
+
+        job_end(in);
+        if (in->turn)
+            event_free(in->turn);
+    }
+    free(ingest);
 }

@@ -127,7 +127,9 @@ struct sched_line {
 // Add the next lines of the input (0 .. SCHED_LINES_MAX) and move the job's
 // cursor from job->cursor to cursor_to, in one step; on ERR_OK put the new
 // cursor and line count into your job. A repeat of a step that was made is
-// ERR_OK and adds nothing. ERR_GONE: the job is someone else's now. Lines that
+// ERR_OK and adds nothing. ERR_GONE: the job is someone else's now. ERR_FULL:
+// enough of the batch is queued: give the job back with a delay, which ends
+// early when most of that is taken. Lines that
 // break a limit above (or name an unknown model): ERR_RANGE, nothing added.
 MUST_USE enum err sched_batch_add(struct sched_store *store,
                                   const struct sched_job *job,

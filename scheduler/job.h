@@ -26,7 +26,8 @@ struct sched_job {
 // job is NULL when nothing is due (err is ERR_NOT_FOUND).
 typedef void sched_job_fn(enum err err, const struct sched_job *job, void *ctx);
 
-// Take the job of this kind that is due first, for ttl_ms (1000 .. 600000).
+// Take the job of this kind that is due first, for ttl_ms (1000 .. 600000). Of
+// one API key no more than two are out at once.
 MUST_USE enum err sched_job_take(struct sched_store *store,
                                  enum sched_job_kind kind, int64_t ttl_ms,
                                  sched_job_fn *fn, void *ctx);

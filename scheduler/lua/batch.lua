@@ -6,6 +6,8 @@
 --   t_can  when cancelling began
 --   outf, errf  ids of the output and the error file
 --   t_new, t_run, t_fin, t_end   when it got there, 0: not yet
+--   hold  reading in waits until so few lines are queued, "": it does not
+--   p_sum tokens of the prompts read in
 --   open  of its lines, how many count as open requests of its key
 --   read  lines ingested; closed "1": no more will come
 --   n_ok, n_bad  final lines; n_q, n_r, n_c  the others as they are now
@@ -170,7 +172,8 @@ end
 --   for each line: 6 number 7 custom id 8 error or "" 9 model (16 bytes)
 --   10 prompt 11 max_tokens 12 sampling 13 "1": seed given 14 biases
 --   15 stop ids 16 stop strings 17 blob 18 "1": ignore the model's ends
--- Returns "ok", "gone" or "range" (unknown model, or no room in its context).
+-- Returns "ok", "gone", "range" (unknown model, or no room in its context) or
+-- "full": enough is queued.
 local LINE = 13
 batch.LINE = LINE
 
@@ -192,6 +195,32 @@ function batch.request(x, id, args, i, who, first)
   sequence.queue(x, tostring(sid), s, tag)
 end
 
+-- So many lines of a batch stand in the queue at once, or so many tokens of
+-- their prompts, or what so many volunteers may want: the rest waits in its
+-- file.
+local QUEUED, QUEUED_TOKENS, EACH = 8192, 2 ^ 22, 64
+
+local function is_full(x, key)
+  local b = base.load(key, 'n_q', 'read', 'p_sum')
+  local mean = math.max((tonumber(b.p_sum) or 0) / math.max(b.read, 1), 1)
+  local limit = math.min(QUEUED, math.max(math.floor(QUEUED_TOKENS / mean), 64))
+  limit = math.max(limit, math.min(EACH * R('ZCARD', x.P .. 'vols'), 2 ^ 16))
+  if tonumber(b.n_q) < limit then return false end
+  R('HSET', key, 'hold', math.floor(limit / 2))
+  return true
+end
+
+-- So few lines of a batch are queued now: go on reading it in?
+function batch.fewer(x, id, n)
+  local hold = tonumber(R('HGET', batch.key(x, id), 'hold'))
+  if not hold or n > hold then return end
+  R('HSET', batch.key(x, id), 'hold', '')
+  if R('HGET', x.P .. 'j:' .. INGEST .. ':' .. id, 'lease') == '' then
+    R('ZADD', x.P .. 'j:' .. INGEST, 'XX', x.now, id)
+  end
+  x.job = true
+end
+
 local function add(keys, args)
   local x = base.open(keys)
   local id, from = args[1], args[3]
@@ -209,6 +238,7 @@ local function add(keys, args)
     end
   end
   local st = base.load(key, 'st', 'exp', 'key')
+  if n > 0 and st.exp ~= '1' and is_full(x, key) then return 'full' end
   local who = fair.who(x, st.key)
   if st.st == '0' and n > 0 then R('HSET', key, 'st', 1, 't_run', x.now) end
   R('HINCRBY', key, 'read', n)
@@ -218,6 +248,7 @@ local function add(keys, args)
     elseif st.exp == '1' then
       result_bad(x, id, args[i], args[i + 1], EXPIRED)
     else
+      R('HINCRBY', key, 'p_sum', #args[i + 4] / 4)
       batch.request(x, id, args, i, who, false)
     end
   end
@@ -344,12 +375,32 @@ function batch.bury(x, limit)
   return #sids
 end
 
+-- The job that is due first, among those of keys of which fewer than SAME are
+-- being worked on.
+local SAME, SCAN = 2, 256
+local function next_due(x, queue, ttl)
+  local due = R('ZRANGE', queue, '-inf', x.now, 'BYSCORE', 'LIMIT', 0, SCAN)
+  local busy = {}
+  if not due[1] then return nil end
+  for _, id in ipairs(R('ZRANGE', queue, '(' .. x.now, x.now + ttl * 12,
+                        'BYSCORE', 'LIMIT', 0, SCAN)) do
+    if (R('HGET', queue .. ':' .. id, 'lease') or '') ~= '' then
+      local key = R('HGET', batch.key(x, id), 'key')
+      if key then busy[key] = (busy[key] or 0) + 1 end
+    end
+  end
+  for _, id in ipairs(due) do
+    local key = R('HGET', batch.key(x, id), 'key')
+    if not key or (busy[key] or 0) < SAME then return id end
+  end
+end
+
 -- job_take: ARGV 1 kind 2 fresh lease 3 ttl, ms
 -- Returns {batch, cursor, line, taken}, or nil when nothing is due.
 local function job_take(keys, args)
   local x = base.open(keys)
   local queue = x.P .. 'j:' .. args[1]
-  local id = R('ZRANGE', queue, '-inf', x.now, 'BYSCORE', 'LIMIT', 0, 1)[1]
+  local id = next_due(x, queue, tonumber(args[3]))
   if not id then return nil end
   local job = queue .. ':' .. id
   R('ZADD', queue, x.now + args[3], id)
@@ -363,8 +414,13 @@ end
 local function job_back(keys, args)
   local x = base.open(keys)
   if not job_held(x, args[1], args[2], args[3]) then return 'gone' end
+  local delay = args[4]
+  if args[1] == INGEST and
+     (R('HGET', batch.key(x, args[2]), 'hold') or '') == '' then
+    delay = 0 -- what it waited for has come meanwhile
+  end
   R('HSET', x.P .. 'j:' .. args[1] .. ':' .. args[2], 'lease', '')
-  R('ZADD', x.P .. 'j:' .. args[1], x.now + args[4], args[2])
+  R('ZADD', x.P .. 'j:' .. args[1], x.now + delay, args[2])
   return 'ok'
 end
 

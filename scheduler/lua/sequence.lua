@@ -36,7 +36,8 @@ function sequence.move(x, sid, s, to)
   if from ~= into then
     local b = x.P .. 'b:' .. s.b
     if from then
-      R('HINCRBY', b, from, -1)
+      local n = R('HINCRBY', b, from, -1)
+      if from == 'n_q' then batch.fewer(x, s.b, n) end
       base.count(x, from, -1)
     end
     if into then

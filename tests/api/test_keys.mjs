@@ -7,7 +7,7 @@ import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { Grid, synapse, synapseOk, until } from '../grid/grid.mjs';
+import { Grid, sleep, synapse, synapseOk, until } from '../grid/grid.mjs';
 
 /** @type {Grid} */
 let grid;
@@ -153,6 +153,28 @@ test('the quota of tokens ends with the day', async () => {
   const left = 86400 - Math.floor(Date.now() / 1000) % 86400;
   assert.ok(Math.abs(Number(retry) - left) < 60 || Number(retry) > 86000, `${retry} and ${left}`);
   await Promise.all([ada.stop(), grace.stop()]);
+});
+
+test('a long file is read in by and by, and holds up no other key', async () => {
+  const n = 14_000;
+  const [one, other] = [await keyOf(), await keyOf()];
+  const form = new FormData();
+  form.set('purpose', 'batch');
+  form.set('file', new File(Array.from({ length: n }, (_, i) =>
+    `{"custom_id":"l${i}","method":"POST","url":"/v1/completions","body":{"model":"tales-gpt2","prompt":"Once","max_tokens":2}}\n`), 'long.jsonl'));
+  const { id: input_file_id } = JSON.parse((await call(one, 'POST', '/v1/files', form)).text);
+  const long = JSON.parse((await call(one, 'POST', '/v1/batches', { input_file_id, endpoint: '/v1/completions', completion_window: '24h' })).text);
+  const short = JSON.parse((await call(other, 'POST', '/v1/batches', batch(10))).text);
+  /** @param {string} key @param {string} id */
+  const queued = async (key, id) => JSON.parse((await call(key, 'GET', `/v1/batches/${id}`)).text).synapse.queued;
+  await until(async () => (await queued(other, short.id)) === 10, 'ten lines in the queue', 30_000);
+  assert.ok((await queued(one, long.id)) < n / 2, 'the long file was read first');
+  await until(async () => (await queued(one, long.id)) >= 8192, 'full window', 60_000);
+  await sleep(300);
+  const held = await queued(one, long.id);
+  assert.ok(held < 8192 + 256, `${held} lines are queued`);
+  assert.equal((await call(one, 'POST', `/v1/batches/${long.id}/cancel`)).status, 200);
+  assert.equal((await call(other, 'POST', `/v1/batches/${short.id}/cancel`)).status, 200);
 });
 
 test('an operator sees the keys, their rights and what they use', async () => {

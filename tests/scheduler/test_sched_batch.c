@@ -453,6 +453,69 @@ static void batches_are_listed_newest_first(void)
     world_release(&w);
 }
 
+// Only so many lines of a batch stand in the queue; reading in goes on when
+// most of these are taken.
+static void a_long_batch_is_read_in_by_and_by(void)
+{
+    struct sched_batch_new batch = batch_new("batch_1", 2);
+    struct sched_line line;
+    struct waited done = {0};
+    struct fake f;
+    struct world w;
+    struct took t;
+
+    world_init(&w, NULL);
+    line = line_new(&w, 0);
+    WAIT(sched_batch_create(w.store, &batch, on_waited, &done));
+    t = take(&w, SCHED_JOB_INGEST);
+    WAIT(
+        sched_batch_add(w.store, &t.job, &line, 1, 9, 60000, on_waited, &done));
+    t.job.cursor = 9;
+    line.number = 1;
+    world_redis(&w, "HINCRBY " CELL "b:batch_1 n_q 8191"); // as if there were
+    WAIT_ERR(
+        sched_batch_add(w.store, &t.job, &line, 1, 18, 60000, on_waited, &done),
+        ERR_FULL);
+    WAIT(sched_batch_add(w.store, &t.job, NULL, 0, 9, 60000, on_waited, &done));
+    WAIT(sched_job_give_back(w.store, &t.job, 60000, on_waited, &done));
+    CHECK_EQ(take(&w, SCHED_JOB_INGEST).err, ERR_NOT_FOUND);
+    world_redis(&w, "HINCRBY " CELL "b:batch_1 n_q -4095");
+    fake_join(&f, &w, 1, 1, false);
+    CHECK_EQ(fake_call(&f, -1, 0), ERR_OK); // takes the line
+    t = take(&w, SCHED_JOB_INGEST);
+    CHECK_EQ(t.err, ERR_OK);
+    WAIT(sched_batch_add(w.store, &t.job, &line, 1, 18, 60000, on_waited,
+                         &done));
+    fake_release(&f);
+    world_redis(&w, "FLUSHALL");
+    world_release(&w);
+}
+
+// Two jobs of a key are out at most: there is always room for another key's.
+static void no_key_takes_all_the_readers(void)
+{
+    struct waited done = {0};
+    struct world w;
+
+    world_init(&w, NULL);
+    for (int i = 0; i < 4; i++) {
+        char id[16];
+        struct sched_batch_new batch = batch_new(id, 2);
+
+        snprintf(id, sizeof id, "batch_%d", i);
+        batch.stored_max = 0;
+        batch.key = i < 3 ? "key_a" : "key_b";
+        WAIT(sched_batch_create(w.store, &batch, on_waited, &done));
+        world_run(&w, 3);
+    }
+    CHECK(strcmp(take(&w, SCHED_JOB_INGEST).job.batch, "batch_0") == 0);
+    CHECK(strcmp(take(&w, SCHED_JOB_INGEST).job.batch, "batch_1") == 0);
+    CHECK(strcmp(take(&w, SCHED_JOB_INGEST).job.batch, "batch_3") == 0);
+    CHECK_EQ(take(&w, SCHED_JOB_INGEST).err, ERR_NOT_FOUND);
+    world_redis(&w, "FLUSHALL");
+    world_release(&w);
+}
+
 static void callbacks_back_off_for_three_days(void)
 {
     int64_t total = 0;
@@ -570,6 +633,8 @@ int main(void)
     from_error_lines_to_the_callback();
     a_failed_batch_drops_its_lines();
     batches_are_listed_newest_first();
+    a_long_batch_is_read_in_by_and_by();
+    no_key_takes_all_the_readers();
     callbacks_back_off_for_three_days();
     a_new_job_is_told_at_once();
     statistics_follow_the_work();
