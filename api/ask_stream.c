@@ -300,8 +300,10 @@ enum err api_ask_stream_fail(struct api_ask_stream *s, const char *why)
 
 void api_ask_stream_release(struct api_ask_stream *s)
 {
-    for (size_t i = 0; i < SCHED_ASK_LINES_MAX; i++)
-        text_release(&s->choices[i].sent), text_release(&s->choices[i].told);
+    for (size_t i = 0; i < SCHED_ASK_LINES_MAX; i++) {
+        text_release(&s->choices[i].sent);
+        text_release(&s->choices[i].told);
+    }
     text_release(&s->out);
     json_decref(s->stops);
 }
