@@ -7,6 +7,7 @@
 #include "api/batch_body.h"
 #include "api/batch_line.h"
 #include "api/batches.h"
+#include "api/callback_kinds.h"
 #include "api/fields.h"
 #include "api/files.h"
 #include "api/keys.h"
@@ -31,6 +32,8 @@ struct upload {
     char id[API_ID_MAX + 1];
     char key[SCHED_ID_MAX + 1];
     char secret[API_WEBHOOK_SECRET_MAX + 1]; // made here, told once
+    char endpoint[API_WEBHOOK_ENDPOINT_MAX + 1];
+    char kinds[API_CALLBACK_KINDS_MAX + 1];
     struct api_file file;
     struct api_batch_body body;
     json_t *head; // what batch points into
@@ -155,18 +158,24 @@ static void callback_read(struct api_fields *f, const struct api_options *opt,
             api_fields_wrong(f, "callback_secret",
                              "callback_secret is of no use without "
                              "callback_url");
+        if (api_fields_get(f, "callback_events"))
+            api_fields_wrong(f, "callback_events",
+                             "callback_events is of no use without "
+                             "callback_url");
         return;
     }
+    api_callback_kinds_read(f, up->kinds);
+    batch->callback_kinds = up->kinds;
+    api_webhook_endpoint(batch->callback_url, up->endpoint);
+    batch->callback_endpoint = up->endpoint;
     why = api_webhook_url_check(batch->callback_url,
                                 opt->allow_private_callbacks);
     if (why)
         api_fields_wrong(f, "callback_url", "callback_url %s", why);
     if (*batch->callback_secret &&
         !api_webhook_secret_ok(batch->callback_secret))
-        api_fields_wrong(f, "callback_secret",
-                         "callback_secret must be whsec_ and the base64 of %d "
-                         "to %d bytes",
-                         API_WEBHOOK_KEY_MIN, API_WEBHOOK_KEY_MAX);
+        api_fields_wrong(f, "callback_secret", "callback_secret %s",
+                         API_WEBHOOK_SECRET_SHAPE);
     if (!f->wrong && !*batch->callback_secret &&
         api_webhook_secret_make(up->secret) == ERR_OK)
         batch->callback_secret = up->secret;
@@ -225,17 +234,10 @@ static int64_t window_read(struct api_fields *f)
 static void common_read(struct api_fields *f, bool of_file,
                         struct sched_batch_new *batch)
 {
-    static const char *const known[] = {"model",
-                                        "requests",
-                                        "input_file_id",
-                                        "callback_url",
-                                        "metadata",
-                                        "endpoint",
-                                        "completion_window",
-                                        "callback_secret",
-                                        "redundancy",
-                                        "receipts",
-                                        NULL};
+    static const char *const known[] = {
+        "model",      "requests", "input_file_id",     "callback_url",
+        "metadata",   "endpoint", "completion_window", "callback_secret",
+        "redundancy", "receipts", "callback_events",   NULL};
 
     api_fields_only(f, known);
     batch->endpoint =

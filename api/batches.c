@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/callback_kinds.h"
 #include "api/keys.h"
 #include "api/reply.h"
 #include "api/server.h"
@@ -26,7 +27,8 @@ static json_t *callback_json(const struct sched_batch *b)
     if (!*b->callback_url)
         return json_null();
     return json_pack(
-        "{s:s, s:o, s:I, s:o}", "url", b->callback_url, "delivered_at",
+        "{s:s, s:o, s:o, s:I, s:o}", "url", b->callback_url, "events",
+        api_callback_kinds_json(b->callback_kinds), "delivered_at",
         seconds(b->callback_delivered_ms), "attempts",
         (json_int_t)b->callback_attempts, "last_status",
         b->callback_status ? json_integer(b->callback_status) : json_null());

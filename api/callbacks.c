@@ -7,10 +7,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "api/address.h"
 #include "api/batches.h"
 #include "api/clock.h"
 #include "api/curl_loop.h"
+#include "api/guard.h"
 #include "api/log.h"
 #include "api/secret.h"
 #include "api/server.h"
@@ -18,10 +18,8 @@
 #include "scheduler/callback.h"
 
 enum {
-    RUNNING_MAX = 16,
-    LEASE_MS = 20000,
-    TIMEOUT_MS = 15000, // less than the lease
-    CONNECT_TIMEOUT_MS = 8000,
+    RUNNING_MAX = 64,
+    LEASE_MS = 5000,       // beyond the time that a receiver has
     ANSWER_MAX = 64 << 10, // bytes of the answer that we let come
 };
 
@@ -38,15 +36,17 @@ struct delivery {
     char id[SCHED_ID_MAX + 1];
     char type[32];
     char batch[SCHED_ID_MAX + 1];
-    char *url, *secret;
+    char *url, *secret, *old_secret;
+    char *custom_id; // of request.completed
+    uint64_t line;
+    int64_t created_ms, begun_ms;
     uint8_t lease[SCHED_LEASE_LEN];
     uint32_t attempt; // 1 is the first
     char *body;
     struct curl_slist *headers;
     CURL *easy;
     size_t n_answer;
-    bool refused; // it led to a private address
-    long status;
+    struct api_guard guard;
 };
 
 static void delivery_free(struct delivery *d)
@@ -59,6 +59,8 @@ static void delivery_free(struct delivery *d)
     free(d->body);
     free(d->url);
     free(d->secret);
+    free(d->old_secret);
+    free(d->custom_id);
     free(d);
     if (c->again)
         api_callbacks_look(c);
@@ -94,8 +96,14 @@ static void record(struct delivery *d, long status, const char *why)
             "event=%s batch=%s attempt=%u status=%ld retry_ms=%" PRId64
             " why=\"%s\"",
             d->id, d->batch, d->attempt, status, retry_ms, why);
-    if (!store || sched_callback_tried(store, d->id, d->lease, (int32_t)status,
-                                       retry_ms, on_tried, d))
+    struct sched_callback_try how = {
+        .status = (int32_t)status,
+        .retry_ms = retry_ms,
+        .took_ms = d->begun_ms ? api_clock_ms() - d->begun_ms : 0,
+        .why = why};
+
+    if (!store ||
+        sched_callback_tried(store, d->id, d->lease, &how, on_tried, d))
         delivery_free(d);
 }
 
@@ -110,9 +118,11 @@ static void on_done(CURL *easy, CURLcode code, void *ctx)
         return;
     }
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-    if (d->refused) {
+    if (code && d->guard.refused) {
         status = 0;
         why = "the address is in a private network";
+    } else if (status >= 300 && status <= 399) {
+        why = "redirects are not followed";
     } else if (code == CURLE_WRITE_ERROR && status >= 200) {
         why = "a long answer"; // its status counts all the same
     } else if (code) {
@@ -120,25 +130,6 @@ static void on_done(CURL *easy, CURLcode code, void *ctx)
         why = curl_easy_strerror(code);
     }
     record(d, status, why);
-}
-
-// Every connection is made here, to the very address that is looked at: names
-// that resolve to something else the second time gain nothing.
-static curl_socket_t on_open(void *ctx, curlsocktype purpose,
-                             struct curl_sockaddr *to)
-{
-    struct delivery *d = ctx;
-    struct api_address address;
-
-    (void)purpose;
-    if (!d->callbacks->server->options.allow_private_callbacks &&
-        (!api_address_from(&to->addr, &address) ||
-         api_address_is_private(&address))) {
-        d->refused = true;
-        return CURL_SOCKET_BAD;
-    }
-    d->refused = false;
-    return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
 }
 
 static size_t on_answer(char *buf, size_t size, size_t n, void *ctx)
@@ -152,7 +143,7 @@ static size_t on_answer(char *buf, size_t size, size_t n, void *ctx)
 
 static bool header_add(struct delivery *d, const char *name, const char *value)
 {
-    char line[API_WEBHOOK_SIGNATURE_MAX + 128];
+    char line[2 * API_WEBHOOK_SIGNATURE_MAX + 128];
     struct curl_slist *list;
 
     snprintf(line, sizeof line, "%s: %s", name, value);
@@ -162,11 +153,25 @@ static bool header_add(struct delivery *d, const char *name, const char *value)
     return list != NULL;
 }
 
+// By its secret, and by the one before while that is valid.
+static enum err sign(const struct delivery *d, int64_t unix_s,
+                     char out[2 * API_WEBHOOK_SIGNATURE_MAX + 2])
+{
+    enum err err = api_webhook_sign(d->secret, d->id, unix_s, d->body,
+                                    strlen(d->body), out);
+    char *end = out + (err ? 0 : strlen(out));
+
+    if (err || !*d->old_secret)
+        return err;
+    *end++ = ' ';
+    return api_webhook_sign(d->old_secret, d->id, unix_s, d->body,
+                            strlen(d->body), end);
+}
+
 static enum err headers_make(struct delivery *d, int64_t unix_s)
 {
-    char signature[API_WEBHOOK_SIGNATURE_MAX + 1], stamp[24];
-    enum err err = api_webhook_sign(d->secret, d->id, unix_s, d->body,
-                                    strlen(d->body), signature);
+    char signature[2 * API_WEBHOOK_SIGNATURE_MAX + 2], stamp[24];
+    enum err err = sign(d, unix_s, signature);
 
     if (err)
         return err;
@@ -181,37 +186,40 @@ static enum err headers_make(struct delivery *d, int64_t unix_s)
 
 static enum err easy_make(struct delivery *d)
 {
-    bool private = d->callbacks->server->options.allow_private_callbacks;
     CURL *e = d->easy = curl_easy_init();
 
     if (!e)
         return ERR_NOMEM;
     curl_easy_setopt(e, CURLOPT_URL, d->url);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR,
-                     private ? "http,https" : "https");
-    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(e, CURLOPT_PROXY, "");
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
-    curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
-    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)TIMEOUT_MS);
-    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+    api_guard_set(&d->guard, e,
+                  d->callbacks->server->options.allow_private_callbacks);
+    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS,
+                     (long)d->callbacks->server->options.callback_ms);
     curl_easy_setopt(e, CURLOPT_USERAGENT, "Synapse/1");
     curl_easy_setopt(e, CURLOPT_POSTFIELDS, d->body);
     curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)strlen(d->body));
     curl_easy_setopt(e, CURLOPT_HTTPHEADER, d->headers);
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open);
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, d);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_answer);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, d);
     return ERR_OK;
 }
 
+// What an event tells: the batch as it is now, or which line is final.
+static json_t *data_make(const struct delivery *d,
+                         const struct sched_batch *batch)
+{
+    if (strcmp(d->type, "request.completed") != 0)
+        return api_batch_json(batch);
+    return json_pack("{s:s, s:s, s:s, s:I}", "object", "batch.request",
+                     "batch_id", batch->id, "custom_id", d->custom_id, "index",
+                     (json_int_t)d->line);
+}
+
 static char *body_make(const struct delivery *d,
-                       const struct sched_batch *batch, int64_t now_ms)
+                       const struct sched_batch *batch)
 {
     char stamp[80];
-    time_t seconds = (time_t)(now_ms / 1000);
+    time_t seconds = (time_t)(d->created_ms / 1000);
     struct tm tm;
     json_t *root;
     char *text;
@@ -219,9 +227,9 @@ static char *body_make(const struct delivery *d,
     gmtime_r(&seconds, &tm);
     snprintf(stamp, sizeof stamp, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
              tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-             tm.tm_min, tm.tm_sec, (int)(now_ms % 1000));
+             tm.tm_min, tm.tm_sec, (int)(d->created_ms % 1000));
     root = json_pack("{s:s, s:s, s:o}", "type", d->type, "timestamp", stamp,
-                     "data", api_batch_json(batch));
+                     "data", data_make(d, batch));
     text = root ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     return text;
@@ -230,16 +238,14 @@ static char *body_make(const struct delivery *d,
 static void on_batch(enum err err, const struct sched_batch *batch, void *ctx)
 {
     struct delivery *d = ctx;
-    int64_t now_ms = api_clock_unix_ms();
-
     if (err == ERR_NOT_FOUND) { // expired: there is nothing to tell any more
         d->attempt = UINT32_MAX;
         record(d, 410, "the batch is gone");
         return;
     }
     if (!err) {
-        d->body = body_make(d, batch, now_ms);
-        err = d->body ? headers_make(d, now_ms / 1000) : ERR_NOMEM;
+        d->body = body_make(d, batch);
+        err = d->body ? headers_make(d, api_clock_unix_ms() / 1000) : ERR_NOMEM;
     }
     if (!err)
         err = easy_make(d);
@@ -272,9 +278,15 @@ static void on_event(enum err err, const struct sched_callback *event,
     snprintf(d->batch, sizeof d->batch, "%s", event->batch);
     memcpy(d->lease, event->lease, sizeof d->lease);
     d->attempt = event->attempts + 1;
+    d->created_ms = event->created_ms;
+    d->begun_ms = api_clock_ms();
+    d->line = event->line;
     d->url = strdup(event->url);
     d->secret = strdup(event->secret);
-    if (!d->url || !d->secret ||
+    d->old_secret = strdup(event->old_secret);
+    d->custom_id =
+        strndup((const char *)event->custom_id.ptr, event->custom_id.len);
+    if (!d->url || !d->secret || !d->old_secret || !d->custom_id ||
         sched_batch_get(c->server->store, d->batch, NULL, on_batch, d))
         delivery_free(d);
     api_callbacks_look(c); // there may be more
@@ -290,7 +302,9 @@ void api_callbacks_look(struct api_callbacks *c)
     if (c->server->draining || !c->server->store)
         return;
     c->taking = true;
-    if (sched_callback_take(c->server->store, LEASE_MS, on_event, c))
+    if (sched_callback_take(c->server->store,
+                            c->server->options.callback_ms + LEASE_MS, on_event,
+                            c))
         c->taking = false;
 }
 

@@ -2,7 +2,9 @@
 // Webhooks prescribes, to checked addresses, again with back-off until a 2xx.
 //
 //   POST {"type", "timestamp", "data": the batch object}
-//   webhook-id, webhook-timestamp, webhook-signature
+//   request.completed: "data": {"object": "batch.request", "batch_id",
+//     "custom_id", "index": of the line among the results}
+//   webhook-id, webhook-timestamp, webhook-signature (two after a rotation)
 #ifndef API_CALLBACKS_H
 #define API_CALLBACKS_H
 

@@ -22,6 +22,7 @@ static const char usage[] =
     "  --tls-cert FILE --tls-key FILE   serve https (PEM)\n"
     "  --trust-proxy CIDR   believe X-Forwarded-For from there (repeatable)\n"
     "  --allow-private-callbacks   deliver to http and private addresses too\n"
+    "  --callback-ms N      time for a receiver to answer (default 15000)\n"
     "  --no-referee         start no referee volunteer\n"
     "  --log-bytes N        budget of the activation log (default 1 GiB)\n"
     "  --max-body N         bytes of one batch (default 100 MiB)\n"
@@ -44,6 +45,7 @@ enum {
     OPT_TLS_KEY,
     OPT_TRUST_PROXY,
     OPT_ALLOW_PRIVATE,
+    OPT_CALLBACK_MS,
     OPT_NO_REFEREE,
     OPT_WEB,
     OPT_LOG_BYTES,
@@ -65,6 +67,7 @@ static const struct option long_options[] = {
     {"tls-key", required_argument, NULL, OPT_TLS_KEY},
     {"trust-proxy", required_argument, NULL, OPT_TRUST_PROXY},
     {"allow-private-callbacks", no_argument, NULL, OPT_ALLOW_PRIVATE},
+    {"callback-ms", required_argument, NULL, OPT_CALLBACK_MS},
     {"no-referee", no_argument, NULL, OPT_NO_REFEREE},
     {"web", required_argument, NULL, OPT_WEB},
     {"log-bytes", required_argument, NULL, OPT_LOG_BYTES},
@@ -152,6 +155,11 @@ static bool apply(struct api_options *opt, int c, const char *arg)
                    ERR_OK;
     case OPT_ALLOW_PRIVATE:
         return opt->allow_private_callbacks = true;
+    case OPT_CALLBACK_MS:
+        if (!number(arg, 100, 60000, &n))
+            return false;
+        opt->callback_ms = (uint32_t)n;
+        return true;
     case OPT_NO_REFEREE:
         return opt->no_referee = true;
     case OPT_WEB:
@@ -225,6 +233,7 @@ int api_options_parse(struct api_options *opt, int argc, char **argv,
         .max_body = UINT64_C(100) << 20,
         .max_clients = 10000,
         .progress_ms = 700,
+        .callback_ms = 15000,
         .read_ms = 60000,
         .grace_ms = 3000,
     };

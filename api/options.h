@@ -24,6 +24,7 @@ struct api_options {
     struct api_cidr trust_proxy[API_TRUST_PROXY_MAX];
     size_t n_trust_proxy;
     bool allow_private_callbacks;
+    uint32_t callback_ms; // for a receiver to answer
     bool no_referee;
     uint64_t log_bytes;   // budget of the activation log
     uint64_t max_body;    // bytes of a batch

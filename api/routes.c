@@ -3,6 +3,7 @@
 #include "api/accounts.h"
 #include "api/ask.h"
 #include "api/batches.h"
+#include "api/callback_routes.h"
 #include "api/file_routes.h"
 #include "api/file_upload.h"
 #include "api/key_routes.h"
@@ -36,6 +37,12 @@ const struct api_route api_routes[] = {
     {"POST", "/v1/batches/{}/cancel", API_BODY_JSON_MAX, api_batch_cancel,
      NULL},
     {"GET", "/v1/batches/{}/results", API_BODY_JSON_MAX, api_result_list, NULL},
+    {"GET", "/v1/batches/{}/callbacks", API_BODY_JSON_MAX, api_callback_log,
+     NULL},
+    {"POST", "/v1/batches/{}/callbacks/redeliver", API_BODY_JSON_MAX,
+     api_callback_redeliver, NULL},
+    {"POST", "/v1/batches/{}/callbacks/secret", API_BODY_JSON_MAX,
+     api_callback_rotate, NULL},
 
     {"POST", "/v1/files", API_UPLOAD_BODY_MAX, api_file_create_done,
      &api_file_sink},

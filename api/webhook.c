@@ -75,6 +75,26 @@ const char *api_webhook_url_check(const char *url, bool allow_private)
     return why;
 }
 
+void api_webhook_endpoint(const char *url,
+                          char out[API_WEBHOOK_ENDPOINT_MAX + 1])
+{
+    CURLU *u = curl_url();
+    char *host = NULL, *port = NULL;
+
+    if (!u || curl_url_set(u, CURLUPART_URL, url, 0) ||
+        curl_url_get(u, CURLUPART_HOST, &host, 0) ||
+        curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT))
+        snprintf(out, API_WEBHOOK_ENDPOINT_MAX + 1, "other");
+    else
+        snprintf(out, API_WEBHOOK_ENDPOINT_MAX + 1, "%s:%s", host, port);
+    for (char *p = out; *p; p++)
+        if (*p >= 'A' && *p <= 'Z')
+            *p = (char)(*p - 'A' + 'a');
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(u);
+}
+
 // The key that a secret encodes. Its length, or 0.
 static size_t key_decode(const char *secret, uint8_t key[API_WEBHOOK_KEY_MAX])
 {

@@ -15,6 +15,7 @@ enum {
     API_WEBHOOK_KEY_MIN = 24,     // bytes of the key that it encodes
     API_WEBHOOK_KEY_MAX = 64,
     API_WEBHOOK_SIGNATURE_MAX = 64,
+    API_WEBHOOK_ENDPOINT_MAX = 255,
 };
 
 // Whether url may be called: https with a host (http too if private ones are
@@ -22,6 +23,15 @@ enum {
 // what is wrong with it in words. What its name resolves to is checked when it
 // is called.
 const char *api_webhook_url_check(const char *url, bool allow_private);
+
+// Where a url that is fine goes, "host:port" in lower case; a longer one is
+// cut.
+void api_webhook_endpoint(const char *url,
+                          char out[API_WEBHOOK_ENDPOINT_MAX + 1]);
+
+// What a secret is, for those who sent something else.
+#define API_WEBHOOK_SECRET_SHAPE \
+    "must be whsec_ and the base64 of 24 to 64 bytes"
 
 // "whsec_" and base64 of 24 .. 64 bytes?
 bool api_webhook_secret_ok(const char *secret);

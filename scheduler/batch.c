@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "scheduler/batch_read.h"
+#include "scheduler/callback.h"
 #include "scheduler/state.h"
 #include "scheduler/work_frame.h"
 
@@ -37,6 +38,9 @@ enum err sched_batch_create(struct sched_store *store,
                             void *ctx)
 {
     struct sched_args args = {0};
+    const char *kinds =
+        b->callback_kinds ? b->callback_kinds : SCHED_CALLBACK_ENDS;
+    const char *endpoint = b->callback_endpoint ? b->callback_endpoint : "";
 
     if (!sched_text_fits(b->id, 1, SCHED_ID_MAX) ||
         !sched_text_fits(b->key, 1, SCHED_ID_MAX) ||
@@ -47,6 +51,8 @@ enum err sched_batch_create(struct sched_store *store,
         !sched_text_fits(b->callback_url, 0, URL_MAX) ||
         !sched_text_fits(b->callback_secret, 0, FILE_MAX) ||
         b->redundancy > SCHED_REDUNDANCY_MAX ||
+        !sched_text_fits(kinds, 0, SCHED_ID_MAX) ||
+        !sched_text_fits(endpoint, 0, FILE_MAX) ||
         b->metadata.len > SCHED_BLOB_MAX)
         return ERR_RANGE;
     sched_args_text(&args, b->id);
@@ -65,6 +71,8 @@ enum err sched_batch_create(struct sched_store *store,
     sched_args_text(&args, b->input_id);
     sched_args_u64(&args, b->redundancy ? b->redundancy : 1);
     sched_args_text(&args, b->receipts ? "1" : "");
+    sched_args_text(&args, endpoint);
+    sched_args_text(&args, *b->callback_url ? kinds : "");
     return sched_call_done(store, "batch_create", &args, fn, ctx);
 }
 

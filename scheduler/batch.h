@@ -44,7 +44,10 @@ struct sched_batch_new {
     uint64_t n_lines;         // in the input file, >= 1
     const char *callback_url; // "" for none
     const char *callback_secret; // "" for none
-    struct bytes metadata;       // opaque, 0 .. SCHED_BLOB_MAX
+    // Where it goes, host and port: what is tried there at once is bounded.
+    const char *callback_endpoint; // NULL: ""
+    const char *callback_kinds;    // letters (callback.h); NULL: of its end
+    struct bytes metadata;         // opaque, 0 .. SCHED_BLOB_MAX
     uint64_t stored_max; // bytes stored for this key, cap where it has no quota
                          // (0: none)
     uint32_t redundancy; // 0 or 1: spot checks; 2, 3: every line is
@@ -73,7 +76,8 @@ struct sched_batch {
     uint64_t queued, running, checking; // of the rest, as they are now
     uint64_t tokens;                    // generated, of final lines
     const char *callback_url, *callback_secret;
-    const char *callback_event;    // id, "" for none
+    const char *callback_event;    // of its end: id, "" for none
+    const char *callback_kinds;    // letters (callback.h)
     int64_t callback_delivered_ms; // 0: not
     uint32_t callback_attempts;
     int32_t callback_status; // last HTTP status, 0: none yet or no connection

@@ -66,6 +66,7 @@ enum err sched_batch_read(const redisReply *reply, struct sched_batch *out)
     b.checked_tokens = sched_walk_u64(&w);
     b.recomputed_tokens = sched_walk_u64(&w);
     b.receipts = *sched_walk_text(&w) == '1';
+    b.callback_kinds = sched_walk_text(&w);
     b.waiting = sched_walk_text(&w);
     if (w.bad || status > SCHED_CANCELLING)
         return ERR_FORMAT;

@@ -39,7 +39,8 @@
 --   f:<id>       hash  a file; see file.lua. fexp: zset file -> when it goes
 --   j:<kind>     zset  jobs (batch ids) -> due; under lease: its end
 --   j:<kind>:<b> hash  lease, cursor, line, taken
---   e:<id>       hash  a callback event; events: zset id -> due
+--   e:<id>       hash  a callback event. events, eq:<ep>, er:<ep>, ef:<ep> (zsets
+--                      and a word) and b:<id>:log (list): see callback.lua
 --   k:<id>       hash  an API key; kh: hash of SHA-256 -> id; keys: zset
 --   k:<id>:b     zset  its batches -> created; k:<id>:f its files
 --   k:<id>:u     hash  what it uses; see key.lua
@@ -58,7 +59,7 @@ local function R(...) return redis.call(...) end
 local base, volunteer, sequence, unit, take = {}, {}, {}, {}, {}
 local commit, file, batch, ask, stats = {}, {}, {}, {}, {}
 local trust, fair, log, stage, flow, plan = {}, {}, {}, {}, {}, {}
-local quota, receipt, detour = {}, {}, {}
+local quota, receipt, detour, callback = {}, {}, {}, {}
 
 -- The context of one call.
 function base.open(keys)

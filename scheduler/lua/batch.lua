@@ -12,7 +12,8 @@
 --   read  lines ingested; closed "1": no more will come
 --   n_ok, n_bad  final lines; n_q, n_r, n_c  the others as they are now
 --   tok  tokens of final lines    out, out_bytes  output file
---   ev   callback event; ev_at, ev_n, ev_st  delivered, attempts, last status
+--   ev   callback event of its end; ev_at, ev_n, ev_st  delivered, attempts,
+--   last status   pt, pd, pe  last progress event: when, tenths, lines
 --   ec, et, el  error of a failed batch   red  redundancy, 1 to 3
 --   rc "1": its lines carry receipts
 --   n_ct  tokens of final lines that were checked, n_rt  computed by checks
@@ -61,11 +62,12 @@ end
 local function over(st) return tonumber(st) >= 3 and tonumber(st) <= 6 end
 
 -- A final line: its record for C (batch.c reads it).
-function batch.result(x, id, bad, tokens, record)
+function batch.result(x, id, bad, tokens, cid, record)
   local key = batch.key(x, id)
-  local b = base.load(key, 'st', 'key')
+  local b = base.load(key, 'st', 'key', 'cbe', 'ep', 'total', 't_new', 'pt',
+                      'pd', 'pe')
   if not b.st or over(b.st) then return end
-  R('RPUSH', key .. ':res', record)
+  local n = R('RPUSH', key .. ':res', record)
   R('HINCRBY', key, 'open', -1)
   quota.open(x, b.key, -1)
   if not bad then
@@ -73,6 +75,7 @@ function batch.result(x, id, bad, tokens, record)
   end
   R('HINCRBY', key, bad and 'n_bad' or 'n_ok', 1)
   R('HINCRBY', key, 'tok', tokens)
+  if b.cbe and b.cbe ~= '' then callback.line(x, id, b, n, cid) end
   base.count(x, bad and 'failed' or 'confirmed', 1)
   base.count(x, 'tokens', tokens)
   settle(x, id)
@@ -80,7 +83,7 @@ end
 
 -- A line that ends in an error.
 local function result_bad(x, id, number, cid, text)
-  batch.result(x, id, true, 0,
+  batch.result(x, id, true, 0, cid,
     struct.pack('<I8I1I1I1I1I4I4I8', number, 1, 0, 0, 0, 0, 0, x.now) ..
     struct.pack('<I8', 0) .. base.str(cid) .. base.str(text) ..
     string.rep(base.str(''), 8))
@@ -112,7 +115,8 @@ end
 -- batch_create: ARGV 1 id 2 key 3 model 4 input file 5 its bytes 6 lines
 --   7 url 8 secret 9 metadata 10 cap on the key's stored bytes, 0: none
 --   11 policy 12 endpoint 13 completion window, ms 14 id of the input file
---   15 redundancy 16 "1": with receipts
+--   15 redundancy 16 "1": with receipts 17 endpoint of the callback 18 letters
+--   of its events (callback.lua)
 -- With bytes the input file's record is made too; with 0 it is there already.
 -- Returns "ok" (also for a repeat) or "full".
 local function create(keys, args)
@@ -134,7 +138,7 @@ local function create(keys, args)
     'closed', '', 'n_ok', 0, 'n_bad', 0, 'n_q', 0, 'n_r', 0, 'n_c', 0, 'tok', 0,
     'out', '', 'out_bytes', 0, 'ev', '', 'ev_at', 0, 'ev_n', 0, 'ev_st', 0,
     'ec', '', 'et', '', 'el', 0, 'red', args[15], 'rc', args[16],
-    'n_ct', 0, 'n_rt', 0)
+    'n_ct', 0, 'n_rt', 0, 'ep', args[17], 'cbe', args[18])
   R('ZADD', x.P .. 'expiring', x.now + args[13], args[1])
   R('ZADD', owner .. ':b', x.now, args[1])
   R('PEXPIRE', owner .. ':b', p.keep_ms * 2)
@@ -151,20 +155,14 @@ local EVENTS = {
 -- Its end: nothing of it stays but the record, for a while.
 local function finish(x, id, p, status, event)
   local key = batch.key(x, id)
-  local b = base.load(key, 'url', 'secret', 'key', 'open')
+  local b = base.load(key, 'key', 'open')
   quota.open(x, b.key, -(tonumber(b.open) or 0))
   R('HSET', key, 'st', status, 't_end', x.now, 'open', 0)
   R('DEL', key .. ':res')
   R('PEXPIRE', key, p.keep_ms)
   R('ZREM', x.P .. 'expiring', id)
-  if b.url ~= '' then
-    local e = x.P .. 'e:' .. event
+  if callback.add(x, id, event, EVENTS[status], p.keep_ms) then
     R('HSET', key, 'ev', event)
-    R('HSET', e, 'b', id, 'type', EVENTS[status], 'url', b.url, 'secret', b.secret, 't', x.now, 'n', 0,
-      'lease', '')
-    R('PEXPIRE', e, p.keep_ms)
-    R('ZADD', x.P .. 'events', x.now, event)
-    x.job = true
   end
 end
 
@@ -429,7 +427,7 @@ local FIELDS = {
   'total', 'read', 'n_ok', 'n_bad', 'n_q', 'n_r', 'n_c', 'tok', 'url', 'secret',
   'ev', 'ev_at', 'ev_n', 'ev_st', 'meta', 'ec', 'et', 'el', 'endp', 'win',
   't_exp', 't_can', 'inf', 'outf', 'errf',
-  'red', 'n_ct', 'n_rt', 'rc',
+  'red', 'n_ct', 'n_rt', 'rc', 'cbe',
 }
 
 -- The first shard of the batch's model that nobody is to hold, as text, or nil.

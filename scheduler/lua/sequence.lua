@@ -203,7 +203,7 @@ function sequence.final(x, p, sid, checker)
       R('HINCRBY', x.P .. 'acct:' .. c[2], 'run', 1)
     end
   end
-  batch.result(x, s.b, false, n_tokens,
+  batch.result(x, s.b, false, n_tokens, s.cid,
     struct.pack('<I8I1I1I1I1I4I4I8', s.l, 0, s.fin == 's' and 0 or 1,
                 s.sg == '1' and 1 or 0, n, s.np, n_tokens, x.now) ..
     s.sm:sub(13, 20) .. base.str(s.cid) .. base.str('') .. base.str(s.o) ..

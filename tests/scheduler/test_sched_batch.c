@@ -81,6 +81,7 @@ static struct sched_batch_new batch_new(const char *id, uint64_t n)
                                     .n_lines = n,
                                     .callback_url = "https://example.org/cb",
                                     .callback_secret = "whsec_x",
+                                    .callback_endpoint = "example.org:443",
                                     .metadata = {(const uint8_t *)"{}", 2},
                                     .stored_max = 2500};
 }
@@ -281,6 +282,8 @@ static void from_error_lines_to_the_callback(void)
         .results = "out",
         .results_bytes = 5,
         .error = {.id = "file-err", .path = "out", .bytes = 5, .lines = 2}};
+    struct sched_callback_try down = {503, 50, 7, "down"},
+                              good = {200, 0, 9, ""};
     struct took t, again;
     struct page p;
     struct event e;
@@ -331,10 +334,9 @@ static void from_error_lines_to_the_callback(void)
     CHECK(strcmp(e.secret, "whsec_x") == 0);
     CHECK_EQ(e.attempts, 0);
     CHECK_EQ(take_event(&w).err, ERR_NOT_FOUND); // it is leased
-    WAIT(sched_callback_tried(w.store, e.id, e.lease, 503, 50, on_waited,
-                              &done));
+    WAIT(sched_callback_tried(w.store, e.id, e.lease, &down, on_waited, &done));
     WAIT_ERR(
-        sched_callback_tried(w.store, e.id, e.lease, 503, 50, on_waited, &done),
+        sched_callback_tried(w.store, e.id, e.lease, &down, on_waited, &done),
         ERR_GONE);
     CHECK_EQ(take_event(&w).err, ERR_NOT_FOUND); // not yet
     world_run(&w, 60);
@@ -345,10 +347,11 @@ static void from_error_lines_to_the_callback(void)
     CHECK(s.b.callback_attempts == 1 && s.b.callback_status == 503);
     CHECK_EQ(s.b.callback_delivered_ms, 0);
     // the process died without a word: it is taken again
-    world_redis(&w, "ZADD " CELL "events 1 evt_2");
+    world_redis(&w, "DEL " CELL "er:example.org:443");
+    world_redis(&w, "ZADD " CELL "eq:example.org:443 1 evt_2");
+    world_redis(&w, "ZADD " CELL "events 1 example.org:443");
     e = take_event(&w);
-    WAIT(
-        sched_callback_tried(w.store, e.id, e.lease, 200, 0, on_waited, &done));
+    WAIT(sched_callback_tried(w.store, e.id, e.lease, &good, on_waited, &done));
     CHECK_EQ(take_event(&w).err, ERR_NOT_FOUND);
     s = show(&w, "batch_1", NULL);
     CHECK(s.b.callback_attempts == 2 && s.b.callback_status == 200);
@@ -387,7 +390,10 @@ static void a_failed_batch_drops_its_lines(void)
     CHECK_EQ(a.reason, SYN1_NO_WORK);
     e = take_event(&w);
     CHECK(strcmp(e.type, "batch.failed") == 0);
-    WAIT(sched_callback_tried(w.store, e.id, e.lease, 0, -1, on_waited, &done));
+    WAIT(sched_callback_tried(
+        w.store, e.id, e.lease,
+        &(struct sched_callback_try){.retry_ms = -1, .why = "no"}, on_waited,
+        &done));
     CHECK_EQ(take_event(&w).err, ERR_NOT_FOUND); // given up
     CHECK_EQ(fake_leave(&a), ERR_OK);
     fake_release(&a);
