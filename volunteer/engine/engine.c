@@ -41,17 +41,62 @@ static enum err options_check(struct engine_options *o)
         o->n_workers = 1;
     if (!o->kernels)
         o->kernels = engine_kernels_pick(ENGINE_ISA_BEST);
+    if (o->answer_bytes == 0 || o->answer_bytes > SYN1_FRAME_MAX)
+        o->answer_bytes = SYN1_FRAME_MAX;
     if (o->n_slots > SYN1_POS_MAX || o->n_rows > SYN1_POS_MAX ||
         o->n_workers > ENGINE_WORKERS_MAX || (o->n_workers > 1 && !o->parallel))
         return ERR_RANGE;
     return ERR_OK;
 }
 
+// Bytes of the arrays that the engine takes by itself.
+static size_t own_bytes(const struct engine_options *o, uint32_t d_model)
+{
+    return sizeof(struct engine) +
+           o->n_rows * (sizeof(struct forward_row) + sizeof(struct origin)) +
+           syn1_row_len(d_model);
+}
+
+static struct kv_shape shape_of(const struct bind_model *model)
+{
+    const struct format_config *c = &model->config;
+
+    return (struct kv_shape){model->n_layers, c->n_kv_heads, c->head_dim,
+                             c->n_ctx};
+}
+
+enum err engine_need(const struct engine_shard *shards, size_t n_shards,
+                     const struct engine_options *options,
+                     struct engine_need *out, char *why, size_t why_len)
+{
+    struct engine_options o = *options;
+    struct bind_model model;
+    struct kv_shape shape;
+    enum err err = options_check(&o);
+
+    if (why && why_len)
+        why[0] = '\0';
+    if (!err)
+        err = bind_model(shards, n_shards, &model, why, why_len);
+    if (err)
+        return err;
+    shape = shape_of(&model);
+    out->fixed = own_bytes(&o, model.config.d_model) +
+                 forward_need(&model, &o, o.n_rows) +
+                 unit_need(o.answer_bytes) + kv_slot_bytes(&shape, o.n_slots);
+    if (model.has_head)
+        out->fixed += sampler_need(model.config.n_vocab);
+    out->kv_each = kv_seq_bytes(&shape);
+    shape.n_ctx = 1;
+    out->kv_least = kv_seq_bytes(&shape);
+    bind_release(&model);
+    return ERR_OK;
+}
+
 static enum err engine_build(struct engine *e)
 {
     const struct format_config *c = &e->model.config;
-    struct kv_shape shape = {e->model.n_layers, c->n_kv_heads, c->head_dim,
-                             c->n_ctx};
+    struct kv_shape shape = shape_of(&e->model);
     struct sampler_tables tables = {e->model.exp2, e->model.log2,
                                     e->model.logh};
     enum err err =
@@ -63,7 +108,7 @@ static enum err engine_build(struct engine *e)
     if (!err && e->model.has_head)
         err = sampler_new(c->n_vocab, &tables, e->options.kernels, &e->sampler);
     if (!err)
-        err = unit_init(&e->unit);
+        err = unit_init(&e->unit, e->options.answer_bytes);
     if (err)
         return err;
     e->rows = calloc(e->options.n_rows, sizeof *e->rows);
@@ -146,8 +191,14 @@ uint32_t engine_free_slots(const struct engine *e)
 
 size_t engine_bytes(const struct engine *e)
 {
-    return sizeof *e + kv_bytes(e->kv) + forward_bytes(e->forward) +
-           unit_bytes(&e->unit) + (e->sampler ? sampler_bytes(e->sampler) : 0);
+    return own_bytes(&e->options, e->model.config.d_model) + kv_bytes(e->kv) +
+           forward_bytes(e->forward) + unit_bytes(&e->unit) +
+           (e->sampler ? sampler_bytes(e->sampler) : 0);
+}
+
+void engine_limit_kv(struct engine *e, size_t kv_bytes)
+{
+    kv_limit(e->kv, kv_bytes ? kv_bytes : 1);
 }
 
 // Open the KV of each sequence of the unit, with room for all it may add.
@@ -160,9 +211,12 @@ static enum err open_slots(struct engine *e)
         uint32_t n_ctx = e->model.config.n_ctx;
         uint32_t end = in->first + in->n_rows;
         uint32_t more = in->max_new > 1 ? in->max_new - 1 : 0;
-        enum err err = kv_open(e->kv, in->id, in->epoch, in->first,
-                               in->kv_valid, e->round, &seq->slot);
+        enum err err;
 
+        if (seq->status != SYN1_OK)
+            continue;
+        err = kv_open(e->kv, in->id, in->epoch, in->first, in->kv_valid,
+                      e->round, &seq->slot);
         if (!err)
             err = kv_reserve(e->kv, seq->slot,
                              more < n_ctx - end ? end + more : n_ctx, e->round);

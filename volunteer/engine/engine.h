@@ -38,11 +38,14 @@ typedef void engine_parallel_fn(void *ctx, engine_task_fn *fn, void *arg,
 // generated); return false to abandon the unit.
 typedef bool engine_step_fn(void *ctx, uint32_t n_done, uint32_t n_all);
 
+// No engine holds more than its engine_need plus its bound of KV pages.
 struct engine_options {
     uint8_t model[SYN1_ID_LEN]; // units must name it
     uint32_t n_slots;           // sequences kept at the same time; 0: 64
-    size_t kv_bytes; // bound of the KV cache; 0: as much as n_slots need
-    uint32_t n_rows; // rows computed together, at most; 0: 128
+    size_t kv_bytes;     // bound of the KV pages; 0: as much as n_slots need
+    size_t answer_bytes; // bound of the answers to a unit; sequences beyond it
+                         // are told "no room"; 0: SYN1_FRAME_MAX
+    uint32_t n_rows;     // rows computed together, at most; 0: 128
     const struct engine_kernels *kernels; // NULL: the fastest
     engine_parallel_fn *parallel;         // NULL: one thread
     void *parallel_ctx;
@@ -71,6 +74,24 @@ const struct format_config *engine_config(const struct engine *engine);
 const uint8_t *engine_model(const struct engine *engine);
 uint32_t engine_span_first(const struct engine *engine);
 uint32_t engine_span_end(const struct engine *engine);
+
+// What an engine of these shards and options will hold at most.
+struct engine_need {
+    size_t fixed;    // all but KV pages, its answers included
+    size_t kv_each;  // KV pages of one sequence of the full context
+    size_t kv_least; // the least that makes sense as kv_bytes: one page
+};
+
+// Work it out without building an engine. Errors and why as engine_new.
+MUST_USE enum err engine_need(const struct engine_shard *shards,
+                              size_t n_shards,
+                              const struct engine_options *options,
+                              struct engine_need *out, char *why,
+                              size_t why_len);
+
+// Change the bound of the KV pages (at least one page is kept): sequences
+// unused for longest are forgotten until it holds.
+void engine_limit_kv(struct engine *engine, size_t kv_bytes);
 
 // Run a unit. *out is a result frame of *out_len bytes, the engine's, valid
 // until the next call. A sequence whose KV rows are missing, or for which there

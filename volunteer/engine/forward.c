@@ -28,6 +28,7 @@ struct forward {
     size_t ld;        // of big
     size_t ld_logits; // of logits
     size_t n_bytes;
+    bool counting; // nothing is allocated
 
     int32_t *x;     // (T, d_model) residual
     int32_t *big;   // (T, ld) matrix outputs
@@ -52,8 +53,8 @@ struct forward {
 
 static void *take(struct forward *f, size_t n, size_t size)
 {
-    f->n_bytes += n * size;
-    return memory_new(n ? n : 1, size);
+    f->n_bytes += n * size + MEMORY_ALIGN;
+    return f->counting ? f : memory_new(n ? n : 1, size);
 }
 
 static uint32_t larger(uint32_t a, uint32_t b)
@@ -67,11 +68,14 @@ static enum err workers_new(struct forward *f)
     uint32_t D = kv_width(c->head_dim);
     uint32_t pages = (c->n_ctx + KV_PAGE - 1) / KV_PAGE;
 
-    f->workers = calloc(f->n_workers, sizeof *f->workers);
-    if (!f->workers)
+    struct worker counted;
+
+    if (!f->counting)
+        f->workers = calloc(f->n_workers, sizeof *f->workers);
+    if (!f->counting && !f->workers)
         return ERR_NOMEM;
     for (uint32_t i = 0; i < f->n_workers; i++) {
-        struct worker *w = &f->workers[i];
+        struct worker *w = f->counting ? &counted : &f->workers[i];
         struct attention_scratch *a = &w->attention;
 
         w->row = take(f, (size_t)f->G_max * FORMAT_GROUP, sizeof *w->row);
@@ -86,23 +90,19 @@ static enum err workers_new(struct forward *f)
     return ERR_OK;
 }
 
-enum err forward_new(const struct bind_model *model, struct kv *kv,
-                     const struct engine_options *options, uint32_t n_rows,
-                     struct forward **out)
+// Size and take all scratch.
+static enum err scratch_new(struct forward *f, const struct bind_model *model,
+                            const struct engine_options *options,
+                            uint32_t n_rows)
 {
     const struct format_config *c = &model->config;
     uint32_t heads = c->n_heads * c->head_dim;
     uint32_t qkv = heads + 2 * c->n_kv_heads * c->head_dim;
     uint32_t ups = c->family == ARCH_GPT2 ? c->d_ff : 2 * c->d_ff;
     uint32_t widest = larger(larger(qkv, ups), c->d_model);
-    struct forward *f = calloc(1, sizeof *f);
     size_t T = n_rows;
-    enum err err = ERR_OK;
 
-    if (!f)
-        return ERR_NOMEM;
     f->model = model;
-    f->kv = kv;
     f->kernels = options->kernels;
     f->parallel = options->parallel;
     f->parallel_ctx = options->parallel_ctx;
@@ -128,9 +128,30 @@ enum err forward_new(const struct bind_model *model, struct kv *kv,
     if (!f->x || !f->big || !f->att || !f->rope || !f->q || !f->e || !f->corr ||
         !f->e_max || (f->kernels->lay && !f->panels) ||
         (model->has_head && !f->logits))
-        err = ERR_NOMEM;
-    if (!err)
-        err = workers_new(f);
+        return ERR_NOMEM;
+    return workers_new(f);
+}
+
+size_t forward_need(const struct bind_model *model,
+                    const struct engine_options *options, uint32_t n_rows)
+{
+    struct forward counted = {.counting = true};
+    enum err err = scratch_new(&counted, model, options, n_rows);
+
+    return err ? SIZE_MAX : counted.n_bytes; // counting cannot fail
+}
+
+enum err forward_new(const struct bind_model *model, struct kv *kv,
+                     const struct engine_options *options, uint32_t n_rows,
+                     struct forward **out)
+{
+    struct forward *f = calloc(1, sizeof *f);
+    enum err err;
+
+    if (!f)
+        return ERR_NOMEM;
+    f->kv = kv;
+    err = scratch_new(f, model, options, n_rows);
     if (err) {
         forward_free(f);
         return err;

@@ -29,6 +29,10 @@ MUST_USE enum err forward_new(const struct bind_model *model, struct kv *kv,
 void forward_free(struct forward *f);
 size_t forward_bytes(const struct forward *f);
 
+// What forward_bytes would be.
+size_t forward_need(const struct bind_model *model,
+                    const struct engine_options *options, uint32_t n_rows);
+
 // Run n rows (1 .. n_rows) through the span, storing their keys and values.
 void forward_run(struct forward *f, const struct forward_row *rows, uint32_t n);
 

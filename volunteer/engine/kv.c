@@ -35,6 +35,39 @@ static size_t tile_bytes(const struct kv_shape *shape)
     return (size_t)KV_PAGE * kv_width(shape->head_dim) * 2 + 2 * KV_PAGE;
 }
 
+static uint32_t slot_pages(const struct kv_shape *shape)
+{
+    return (shape->n_ctx + KV_PAGE - 1) / KV_PAGE;
+}
+
+// What one page takes of the allocator.
+static size_t page_cost(size_t page_bytes)
+{
+    return page_bytes + MEMORY_ALIGN + sizeof(struct page);
+}
+
+static uint32_t pages_within(const struct kv *kv, size_t max_bytes)
+{
+    uint64_t all = (uint64_t)kv->slot_pages * kv->n_slots;
+    uint64_t fit = max_bytes / page_cost(kv->page_bytes);
+
+    if (max_bytes == 0 || fit > all)
+        fit = all;
+    return fit < 1 ? 1 : fit > UINT32_MAX ? UINT32_MAX : (uint32_t)fit;
+}
+
+size_t kv_seq_bytes(const struct kv_shape *shape)
+{
+    return slot_pages(shape) *
+           page_cost(tile_bytes(shape) * shape->n_layers * shape->n_kv_heads);
+}
+
+size_t kv_slot_bytes(const struct kv_shape *shape, uint32_t n_slots)
+{
+    return n_slots *
+           (sizeof(struct kv_slot) + slot_pages(shape) * sizeof(struct page *));
+}
+
 enum err kv_new(const struct kv_shape *shape, size_t max_bytes,
                 uint32_t n_slots, struct kv **out)
 {
@@ -60,15 +93,9 @@ enum err kv_new(const struct kv_shape *shape, size_t max_bytes,
     kv->shape = *shape;
     kv->tile_bytes = tile_bytes(shape);
     kv->page_bytes = (size_t)page_bytes;
-    kv->slot_pages = (shape->n_ctx + KV_PAGE - 1) / KV_PAGE;
+    kv->slot_pages = slot_pages(shape);
     kv->n_slots = n_slots;
-    uint64_t all = (uint64_t)kv->slot_pages * n_slots;
-    uint64_t fit = max_bytes / page_bytes;
-    if (max_bytes == 0 || fit > all)
-        fit = all;
-    kv->n_pages_max = fit < 1            ? 1
-                      : fit > UINT32_MAX ? UINT32_MAX
-                                         : (uint32_t)fit;
+    kv->n_pages_max = pages_within(kv, max_bytes);
     kv->slots = calloc(n_slots, sizeof *kv->slots);
     if (!kv->slots)
         err = ERR_NOMEM;
@@ -103,6 +130,17 @@ static void slot_clear(struct kv *kv, struct kv_slot *slot)
     slot->n_rows = 0;
 }
 
+// Give a page of the free list back to the allocator.
+static void page_free(struct kv *kv)
+{
+    struct page *page = kv->free;
+
+    kv->free = page->next;
+    kv->n_pages--;
+    free(page->data);
+    free(page);
+}
+
 void kv_free(struct kv *kv)
 {
     if (!kv)
@@ -112,13 +150,8 @@ void kv_free(struct kv *kv)
             slot_clear(kv, &kv->slots[i]);
         free(kv->slots[i].pages);
     }
-    while (kv->free) {
-        struct page *page = kv->free;
-
-        kv->free = page->next;
-        free(page->data);
-        free(page);
-    }
+    while (kv->free)
+        page_free(kv);
     free(kv->slots);
     free(kv);
 }
@@ -241,6 +274,17 @@ enum err kv_reserve(struct kv *kv, struct kv_slot *slot, uint32_t n_rows,
     return ERR_OK;
 }
 
+void kv_limit(struct kv *kv, size_t max_bytes)
+{
+    kv->n_pages_max = pages_within(kv, max_bytes);
+    while (kv->n_pages > kv->n_pages_max) {
+        if (!kv->free)
+            slot_clear(kv, slot_oldest(kv, UINT64_MAX));
+        else
+            page_free(kv);
+    }
+}
+
 void kv_drop(struct kv *kv, uint64_t id)
 {
     struct kv_slot *slot = slot_find(kv, id);
@@ -292,5 +336,6 @@ uint32_t kv_free_slots(const struct kv *kv)
 
 size_t kv_bytes(const struct kv *kv)
 {
-    return kv->n_pages * (kv->page_bytes + sizeof(struct page));
+    return kv->n_pages * page_cost(kv->page_bytes) +
+           kv_slot_bytes(&kv->shape, kv->n_slots);
 }

@@ -43,8 +43,9 @@ struct kv_shape {
     uint32_t n_ctx;
 };
 
-// A pool of at most max_bytes (at least one page) and n_slots sequences.
-// Pages are allocated when first needed. ERR_NOMEM, ERR_RANGE.
+// A pool of at most max_bytes (at least one page) and n_slots sequences; 0 is
+// as much as n_slots need. Slots themselves are not counted in max_bytes. Pages
+// are allocated when first needed. ERR_NOMEM, ERR_RANGE.
 MUST_USE enum err kv_new(const struct kv_shape *shape, size_t max_bytes,
                          uint32_t n_slots, struct kv **out);
 void kv_free(struct kv *kv);
@@ -80,6 +81,16 @@ void kv_set_token(struct kv_slot *slot, uint32_t position, uint32_t token);
 // The tile of a page (position / KV_PAGE) for a layer of the span and KV head.
 struct kv_tile kv_tile(const struct kv *kv, const struct kv_slot *slot,
                        uint32_t page, uint32_t layer, uint32_t head);
+
+// Change the bound: sequences unused for longest are forgotten until what is
+// taken is within max_bytes (at least one page is kept). Not while a unit is
+// under way.
+void kv_limit(struct kv *kv, size_t max_bytes);
+
+// Bytes of pages that one sequence of the full context takes, and bytes that
+// n_slots slots take besides pages. shape as kv_new takes it.
+size_t kv_seq_bytes(const struct kv_shape *shape);
+size_t kv_slot_bytes(const struct kv_shape *shape, uint32_t n_slots);
 
 // Sequences that could still be opened without evicting one that has rows.
 uint32_t kv_free_slots(const struct kv *kv);

@@ -60,7 +60,13 @@ void sampler_free(struct sampler *s)
 
 size_t sampler_bytes(const struct sampler *s)
 {
-    return sizeof *s + (size_t)s->n_vocab * 12;
+    return sampler_need(s->n_vocab);
+}
+
+size_t sampler_need(uint32_t n_vocab)
+{
+    return sizeof(struct sampler) + (size_t)n_vocab * 12 +
+           3 * (size_t)MEMORY_ALIGN;
 }
 
 void sampler_count(struct sampler *s, uint32_t token)

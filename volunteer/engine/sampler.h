@@ -40,6 +40,9 @@ MUST_USE enum err sampler_new(uint32_t n_vocab,
 void sampler_free(struct sampler *s);
 size_t sampler_bytes(const struct sampler *s);
 
+// What sampler_bytes would be.
+size_t sampler_need(uint32_t n_vocab);
+
 // Step 1 for one generated token: call once for each, then apply.
 void sampler_count(struct sampler *s, uint32_t token);
 

@@ -8,9 +8,12 @@
 _Static_assert((int)REDUN_PRINT_LEN == (int)SYN1_PRINT_LEN,
                "fingerprints do not fit the frame");
 
-enum err unit_init(struct unit *unit)
+// What a result frame is longer than the answers in it.
+enum { FRAME_MORE = SYN1_HEADER_LEN + SYN1_CRC_LEN + SYN1_SEQS_MAX * 32 };
+
+enum err unit_init(struct unit *unit, size_t answers_max)
 {
-    *unit = (struct unit){0};
+    *unit = (struct unit){.answers_max = answers_max};
     unit->seqs = calloc(SYN1_SEQS_MAX, sizeof *unit->seqs);
     return unit->seqs ? ERR_OK : ERR_NOMEM;
 }
@@ -27,6 +30,12 @@ size_t unit_bytes(const struct unit *unit)
 {
     return unit->arena_len + unit->frame_len +
            SYN1_SEQS_MAX * sizeof *unit->seqs;
+}
+
+size_t unit_need(size_t answers_max)
+{
+    return 2 * answers_max + 1 + FRAME_MORE +
+           SYN1_SEQS_MAX * sizeof(struct unit_seq);
 }
 
 uint32_t unit_token(const struct unit_seq *seq, uint32_t i)
@@ -116,7 +125,10 @@ static enum err grow(uint8_t **buf, size_t *len, uint64_t want)
         return ERR_OK;
     if (want > SYN1_FRAME_MAX)
         return ERR_FULL;
-    p = realloc(*buf, (size_t)want);
+    free(*buf); // what was in it is not needed: never hold both
+    *buf = NULL;
+    *len = 0;
+    p = malloc((size_t)want);
     if (!p)
         return ERR_NOMEM;
     *buf = p;
@@ -134,6 +146,8 @@ static void answers_place(struct unit *unit, const struct bind_model *model)
         const struct syn1_unit_seq *in = &seq->in;
         size_t n_tokens = in->n_predict + new_max(model, in);
 
+        if (seq->status != SYN1_OK)
+            continue;
         seq->rows = at;
         if (unit->returns_rows)
             at += in->n_rows * syn1_row_len(model->config.d_model);
@@ -187,9 +201,16 @@ enum err unit_read(struct unit *unit, const struct bind_model *model,
         err = seq_check(unit, model, &in);
         if (err)
             return err;
-        unit->seqs[unit->n_seqs++] = (struct unit_seq){.in = in};
+        struct unit_seq *seq = &unit->seqs[unit->n_seqs++];
+        uint64_t answer = answer_len(unit, model, &in);
+
+        *seq = (struct unit_seq){.in = in};
+        if (answer > unit->answers_max - answers) {
+            seq->status = SYN1_NO_ROOM;
+            continue;
+        }
         unit->n_all += in.n_rows + in.max_new;
-        answers += answer_len(unit, model, &in);
+        answers += answer;
     }
     err = grow(&unit->arena, &unit->arena_len, answers + 1);
     if (!err)

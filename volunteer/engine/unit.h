@@ -29,18 +29,24 @@ struct unit {
     bool has_head, returns_rows;
     uint32_t dim;   // of the model's rows
     uint32_t n_all; // rows to compute, at most
+    size_t answers_max;
     uint8_t *arena; // all answers
     size_t arena_len;
     uint8_t *frame; // the result
     size_t frame_len;
 };
 
-MUST_USE enum err unit_init(struct unit *unit);
+// Answers of one unit take answers_max bytes (1 .. SYN1_FRAME_MAX) at most.
+MUST_USE enum err unit_init(struct unit *unit, size_t answers_max);
 void unit_release(struct unit *unit);
 size_t unit_bytes(const struct unit *unit);
 
-// Parse a frame, check it against the model, and make room for its answers.
-// Errors as engine_run; unit holds nothing of use then.
+// The most that unit_bytes can be.
+size_t unit_need(size_t answers_max);
+
+// Parse a frame, check it against the model, and make room for its answers:
+// sequences that these do not fit have status SYN1_NO_ROOM then. Errors as
+// engine_run; unit holds nothing of use then.
 MUST_USE enum err unit_read(struct unit *unit, const struct bind_model *model,
                             const uint8_t id[SYN1_ID_LEN], const uint8_t *frame,
                             size_t len);
