@@ -49,7 +49,6 @@ static struct measured engine_within(uint32_t first, uint32_t n,
     CHECK_EQ(engine_need(model.shards + first, n, options, &need, NULL, 0),
              ERR_OK);
     CHECK(allocated() <= m.before);
-    CHECK(need.kv_each >= need.kv_least);
     m.bound = need.fixed + options->kv_bytes;
     CHECK_EQ(engine_new(model.shards + first, n, options, &m.engine, NULL, 0),
              ERR_OK);

@@ -87,8 +87,8 @@ enum err engine_need(const struct engine_shard *shards, size_t n_shards,
     if (model.has_head)
         out->fixed += sampler_need(model.config.n_vocab);
     out->kv_each = kv_seq_bytes(&shape);
-    shape.n_ctx = 1;
-    out->kv_least = kv_seq_bytes(&shape);
+    out->n_ctx = model.config.n_ctx;
+    out->d_model = model.config.d_model;
     bind_release(&model);
     return ERR_OK;
 }

@@ -77,9 +77,9 @@ uint32_t engine_span_end(const struct engine *engine);
 
 // What an engine of these shards and options will hold at most.
 struct engine_need {
-    size_t fixed;    // all but KV pages, its answers included
-    size_t kv_each;  // KV pages of one sequence of the full context
-    size_t kv_least; // the least that makes sense as kv_bytes: one page
+    size_t fixed;            // all but KV pages, its answers included
+    size_t kv_each;          // KV pages of one sequence of the full context
+    uint32_t n_ctx, d_model; // the model's
 };
 
 // Work it out without building an engine. Errors and why as engine_new.

@@ -15,7 +15,16 @@ enum err unit_init(struct unit *unit, size_t answers_max)
 {
     *unit = (struct unit){.answers_max = answers_max};
     unit->seqs = calloc(SYN1_SEQS_MAX, sizeof *unit->seqs);
-    return unit->seqs ? ERR_OK : ERR_NOMEM;
+    if (!unit->seqs)
+        return ERR_NOMEM;
+    if (answers_max == SYN1_FRAME_MAX)
+        return ERR_OK;
+    // What is bounded is taken at once: growing would leave holes.
+    unit->arena_len = answers_max + 1;
+    unit->arena = malloc(unit->arena_len);
+    unit->frame_len = answers_max + FRAME_MORE;
+    unit->frame = malloc(unit->frame_len);
+    return unit->arena && unit->frame ? ERR_OK : ERR_NOMEM;
 }
 
 void unit_release(struct unit *unit)
