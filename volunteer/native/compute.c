@@ -93,6 +93,14 @@ bool native_compute_step(void *ctx, uint32_t n_done, uint32_t n_all)
     return go_on;
 }
 
+static double now_s(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
 static uint32_t mix(uint32_t old, double now)
 {
     double v = old ? 0.7 * (double)old + 0.3 * now : now;
@@ -101,14 +109,22 @@ static uint32_t mix(uint32_t old, double now)
 }
 
 // Learn from a unit that took seconds: rows are charged at the prefill speed,
-// the rest of the time is decoding.
-static void speeds_learn(struct native_compute *c, uint32_t n_rows,
+// the rest of the time is decoding. On part of a model a unit is one step: with
+// about a row a sequence it is decoding.
+static void speeds_learn(struct native_compute *c, const struct unit *unit,
                          uint32_t n_new, double seconds)
 {
+    uint32_t n_rows = unit->n_rows;
     double decode_s;
 
     if (seconds <= 0.0)
         return;
+    if (unit->model->span_end - unit->model->span_first <
+            unit->model->n_shards &&
+        n_rows < 2 * unit->n_seqs) {
+        c->decode_tokens_s = mix(c->decode_tokens_s, n_rows / seconds);
+        return;
+    }
     if (!n_new) {
         c->prefill_rows_s = mix(c->prefill_rows_s, n_rows / seconds);
         return;
@@ -177,7 +193,7 @@ static void unit_finish(struct native_compute *c, struct unit *unit,
     unit->state = UNIT_DONE;
     result_count(unit, &n_new, &n_checked);
     if (unit->result)
-        speeds_learn(c, unit->n_rows, n_new, seconds);
+        speeds_learn(c, unit, n_new, seconds);
     c->n_tokens += n_new;
     c->n_checked += n_checked;
     c->n_done++;
@@ -210,13 +226,15 @@ static void *compute_main(void *arg)
 
         if (c->config.delay_ms)
             pause_ms(c, c->config.delay_ms);
-        int64_t start_ms = c->burst_start_ms = native_now_ms();
+        double start_s = now_s();
+
+        c->burst_start_ms = native_now_ms();
 
         unit_run(c, unit);
 
         pthread_mutex_lock(&c->lock);
         c->running = NULL;
-        unit_finish(c, unit, (double)(native_now_ms() - start_ms) / 1000.0);
+        unit_finish(c, unit, now_s() - start_s);
         native_net_wake(c->config.net);
     }
     pthread_mutex_unlock(&c->lock);
@@ -355,6 +373,16 @@ enum err native_compute_take(struct native_compute *c, uint8_t **out,
     unit->result = NULL;
     unit_free(unit);
     return ERR_OK;
+}
+
+bool native_compute_idle(struct native_compute *c)
+{
+    bool idle;
+
+    pthread_mutex_lock(&c->lock);
+    idle = c->n_units == 0 && !c->orphan;
+    pthread_mutex_unlock(&c->lock);
+    return idle;
 }
 
 void native_compute_forget(struct native_compute *c)

@@ -56,6 +56,9 @@ MUST_USE enum err native_compute_give(struct native_compute *c,
 MUST_USE enum err native_compute_take(struct native_compute *c, uint8_t **out,
                                       size_t *out_len, enum err *unit_err);
 
+// Whether nothing computes and nothing is in hand: then engines may change.
+bool native_compute_idle(struct native_compute *c);
+
 // Drop all units in hand: they are no longer ours.
 void native_compute_forget(struct native_compute *c);
 

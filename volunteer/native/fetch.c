@@ -26,7 +26,8 @@ struct job {
     char id[HEX_LEN + 1];
     char folder[NATIVE_PATH_MAX];
     struct manifest manifest;
-    uint64_t before, total; // bytes of the shards before this one; of all
+    uint32_t span_first, span_end;
+    uint64_t before, total; // bytes of the span before this shard; of all
     char *why;
     size_t why_len;
 };
@@ -188,9 +189,16 @@ static enum err shards_fetch(struct job *job)
 {
     enum err err = ERR_OK;
 
-    for (uint32_t i = 0; i < job->manifest.n_shards; i++)
+    if (job->span_first >= job->span_end ||
+        job->span_end > job->manifest.n_shards) {
+        snprintf(job->why, job->why_len, "%s has %u shards, not %u",
+                 job->manifest.name, (unsigned)job->manifest.n_shards,
+                 (unsigned)job->span_end);
+        return ERR_RANGE;
+    }
+    for (uint32_t i = job->span_first; i < job->span_end; i++)
         job->total += job->manifest.shards[i].file.n_bytes;
-    for (uint32_t i = 0; i < job->manifest.n_shards && !err; i++) {
+    for (uint32_t i = job->span_first; i < job->span_end && !err; i++) {
         const struct manifest_file *file = &job->manifest.shards[i].file;
         char path[NATIVE_PATH_MAX], url[NATIVE_URL_MAX];
 
@@ -213,7 +221,7 @@ static enum err shards_fetch(struct job *job)
     return err;
 }
 
-// Fill the folder. The manifest comes last: a folder that has one is complete.
+// Fill the folder. The manifest comes last: a folder that has one has a span.
 static enum err folder_fill(struct job *job)
 {
     struct native_reply reply;
@@ -240,10 +248,15 @@ done:
 
 enum err native_fetch_model(const struct native_fetch *fetch,
                             const uint8_t model[SYN1_ID_LEN],
+                            uint16_t span_first, uint16_t span_end,
                             char out[NATIVE_PATH_MAX], char *why,
                             size_t why_len)
 {
-    struct job job = {.fetch = fetch, .why = why, .why_len = why_len};
+    struct job job = {.fetch = fetch,
+                      .span_first = span_first,
+                      .span_end = span_end,
+                      .why = why,
+                      .why_len = why_len};
     int lock = -1;
     enum err err;
 

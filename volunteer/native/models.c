@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/fit.h"
 #include "native/account.h"
 #include "native/pool.h"
 #include "native/probe.h"
@@ -14,7 +15,10 @@
 #include "splitter/manifest.h"
 #include "splitter/shard.h"
 
-enum { SEQS_MAX = 64 }; // sequences held by one engine, at most
+enum {
+    SEQS_MAX = 64, // sequences held by one engine, at most
+    FOLDERS_MAX = 64,
+};
 
 struct mapped {
     struct file_map map;
@@ -24,17 +28,27 @@ struct mapped {
 struct entry {
     struct native_model model;
     struct manifest manifest;
-    struct mapped *shards; // manifest.n_shards
-    struct native_pool *pool;
-    uint64_t n_bytes; // of the budget, KV included
+    struct mapped *shards; // n
+    uint32_t n;
+    struct engine_need need;
+    uint64_t used; // turn in which it was used last
+};
+
+struct folder {
+    uint8_t id[SYN1_ID_LEN];
+    char *path;
 };
 
 struct native_models {
     struct native_models_config config;
     const struct engine_kernels *kernels;
-    struct entry *entries[NATIVE_MODELS_MAX];
-    atomic_size_t n_entries; // raised once the entry is ready
-    uint64_t n_bytes;        // of the budget taken
+    struct native_pool *pool;
+    struct entry *entries[NATIVE_MODELS_MAX]; // in the order they were opened
+    size_t n_entries;
+    struct folder folders[FOLDERS_MAX];
+    size_t n_folders;
+    uint64_t told_max; // the bound as it is told
+    uint64_t turn;     // counts uses
 };
 
 static uint64_t clock_us(void *ctx)
@@ -51,6 +65,7 @@ enum err native_models_new(const struct native_models_config *config,
 {
     const struct engine_kernels *kernels = engine_kernels_pick(config->isa);
     struct native_models *models;
+    enum err err;
 
     if (!kernels)
         return ERR_UNSUPPORTED;
@@ -59,6 +74,12 @@ enum err native_models_new(const struct native_models_config *config,
         return ERR_NOMEM;
     models->config = *config;
     models->kernels = kernels;
+    models->told_max = config->memory;
+    err = native_pool_new(config->n_threads, &models->pool);
+    if (err) {
+        free(models);
+        return err;
+    }
     *out = models;
     return ERR_OK;
 }
@@ -68,8 +89,7 @@ static void entry_free(struct entry *entry)
     if (!entry)
         return;
     engine_free(entry->model.engine);
-    native_pool_free(entry->pool);
-    for (uint32_t i = 0; entry->shards && i < entry->manifest.n_shards; i++) {
+    for (uint32_t i = 0; entry->shards && i < entry->n; i++) {
         free(entry->shards[i].tensors);
         file_map_release(&entry->shards[i].map);
     }
@@ -82,13 +102,16 @@ void native_models_free(struct native_models *models)
 {
     if (!models)
         return;
-    for (size_t i = 0; i < atomic_load(&models->n_entries); i++)
+    for (size_t i = 0; i < models->n_entries; i++)
         entry_free(models->entries[i]);
+    for (size_t i = 0; i < models->n_folders; i++)
+        free(models->folders[i].path);
+    native_pool_free(models->pool);
     free(models);
 }
 
-static enum err manifest_read(struct entry *entry, const char *folder,
-                              struct why why)
+static enum err manifest_read(const char *folder, uint8_t id[SYN1_ID_LEN],
+                              struct manifest *out, struct why why)
 {
     struct file_map map = {0};
     uint8_t digest[SHA256_LEN];
@@ -96,19 +119,20 @@ static enum err manifest_read(struct entry *entry, const char *folder,
 
     if (err)
         return err;
-    err = manifest_parse(map.data, map.len, why, &entry->manifest);
+    err = manifest_parse(map.data, map.len, why, out);
     sha256(map.data, map.len, digest);
-    memcpy(entry->model.id, digest, SYN1_ID_LEN);
+    memcpy(id, digest, SYN1_ID_LEN);
     file_map_release(&map);
     return err;
 }
 
-// Map the shards and give out the views that an engine binds.
+// Map the shards of the span and give out the views that an engine binds.
 static enum err shards_map(struct entry *entry, const char *folder,
                            struct engine_shard *views, struct why why)
 {
-    for (uint32_t i = 0; i < entry->manifest.n_shards; i++) {
-        const struct manifest_file *file = &entry->manifest.shards[i].file;
+    for (uint32_t i = 0; i < entry->n; i++) {
+        const struct manifest_file *file =
+            &entry->manifest.shards[entry->model.span_first + i].file;
         struct mapped *s = &entry->shards[i];
         enum err err = file_map_init(&s->map, folder, file->name, why);
 
@@ -122,94 +146,161 @@ static enum err shards_map(struct entry *entry, const char *folder,
         if (err)
             return err;
         views[i].tensors = s->tensors;
-        entry->model.n_bytes += s->map.len;
     }
     return ERR_OK;
 }
 
-// Bytes of KV that a sequence of the full context takes.
-static uint64_t kv_bytes_each(const struct arch *arch)
+static uint32_t seqs_max(const struct native_models *models)
 {
-    uint64_t pages = (arch->n_ctx + KV_PAGE - 1) / KV_PAGE;
+    uint32_t n = models->config.n_seqs;
 
-    return pages * KV_PAGE * arch->n_layers * arch->n_kv_heads *
-           (2 * (uint64_t)kv_width(arch->head_dim) + 2);
+    return n && n < SEQS_MAX ? n : SEQS_MAX;
 }
 
-// Share out what memory is left: how many sequences, and their KV.
-static enum err slots_fit(const struct native_models *models,
-                          struct entry *entry, size_t *kv_bytes, struct why why)
+// What a span takes with the KV of n sequences.
+static uint64_t entry_bytes(const struct entry *entry, uint64_t n)
 {
-    uint64_t each = kv_bytes_each(&entry->manifest.arch);
-    uint64_t left = native_models_memory(models);
-    uint64_t n;
-
-    if (left < entry->model.n_bytes + each)
-        return why_fail(why, ERR_FULL,
-                        "%s needs %llu MB and a sequence %llu MB, %llu MB are "
-                        "allowed; see --memory",
-                        entry->manifest.name,
-                        (unsigned long long)(entry->model.n_bytes >> 20),
-                        (unsigned long long)(each >> 20),
-                        (unsigned long long)(left >> 20));
-    // Half of the rest, so that another model may still find room.
-    n = (left - entry->model.n_bytes) / 2 / each;
-    n = n < 1 ? 1 : n > SEQS_MAX ? SEQS_MAX : n;
-    if (models->config.n_seqs && n > models->config.n_seqs)
-        n = models->config.n_seqs;
-    entry->model.n_slots = (uint32_t)n;
-    *kv_bytes = (size_t)(n * each);
-    entry->n_bytes = entry->model.n_bytes + n * each;
-    return ERR_OK;
+    return entry->model.n_bytes + entry->need.fixed + n * entry->need.kv_each;
 }
 
-static enum err engine_bind(const struct native_models *models,
+// What all open spans take, each with the KV of one sequence.
+static uint64_t least_bytes(const struct native_models *models)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < models->n_entries; i++)
+        sum += entry_bytes(models->entries[i], 1);
+    return sum;
+}
+
+// Find options with which the span fits beside `others` bytes. ERR_FULL.
+static enum err options_fit(const struct native_models *models,
                             struct entry *entry,
-                            const struct engine_shard *views, struct why why)
+                            const struct engine_shard *views, uint64_t others,
+                            struct engine_options *options, struct why why)
 {
-    struct engine_options options = {
+    uint64_t taken = others + entry->model.n_bytes;
+    uint64_t left = models->config.memory;
+
+    *options = (struct engine_options){
+        .n_slots = seqs_max(models),
         .kernels = models->kernels,
         .parallel = native_pool_run,
+        .parallel_ctx = models->pool,
         .n_workers = models->config.n_threads,
         .step = models->config.step,
         .step_ctx = models->config.step_ctx,
         .now_us = clock_us,
     };
-    enum err err = slots_fit(models, entry, &options.kv_bytes, why);
+    memcpy(options->model, entry->model.id, SYN1_ID_LEN);
+    return engine_fit(views, entry->n, taken < left ? left - taken : 0, options,
+                      &entry->need, why.text, why.len);
+}
+
+// Give each span the KV of as many sequences as all can have. next, if not
+// NULL, is about to be opened.
+static void kv_share(struct native_models *models, struct entry *next)
+{
+    uint64_t fixed = next ? entry_bytes(next, 0) : 0;
+    uint64_t each = next ? next->need.kv_each : 0, n;
+
+    for (size_t i = 0; i < models->n_entries; i++) {
+        fixed += entry_bytes(models->entries[i], 0);
+        each += models->entries[i]->need.kv_each;
+    }
+    if (!each)
+        return;
+    n = (models->config.memory - fixed) / each; // 1 at least: it was made so
+    n = n < seqs_max(models) ? n : seqs_max(models);
+    for (size_t i = 0; i < models->n_entries; i++) {
+        struct entry *entry = models->entries[i];
+
+        entry->model.n_slots = (uint32_t)n;
+        engine_limit_kv(entry->model.engine, n * entry->need.kv_each);
+    }
+    if (next)
+        next->model.n_slots = (uint32_t)n;
+}
+
+static void oldest_close(struct native_models *models)
+{
+    size_t oldest = 0;
+
+    for (size_t i = 1; i < models->n_entries; i++)
+        if (models->entries[i]->used < models->entries[oldest]->used)
+            oldest = i;
+    entry_free(models->entries[oldest]);
+    models->n_entries--;
+    for (size_t i = oldest; i < models->n_entries; i++)
+        models->entries[i] = models->entries[i + 1];
+}
+
+// Make room for the span, closing others if need be, and bind its engine.
+static enum err engine_bind(struct native_models *models, struct entry *entry,
+                            const struct engine_shard *views, struct why why)
+{
+    struct engine_options options;
+    enum err err = options_fit(models, entry, views, 0, &options, why);
+
+    if (err == ERR_FULL) {
+        if (models->told_max >= entry->model.n_bytes)
+            models->told_max = entry->model.n_bytes - 1;
+        return why_fail(why, err,
+                        "shards %u to %u of %s need %llu MB, %llu MB are "
+                        "allowed; see --memory",
+                        entry->model.span_first + 1U,
+                        (unsigned)entry->model.span_end, entry->manifest.name,
+                        (unsigned long long)(entry_bytes(entry, 1) >> 20),
+                        (unsigned long long)(models->config.memory >> 20));
+    }
+    if (err)
+        return err;
+    while (models->n_entries == NATIVE_MODELS_MAX ||
+           (err = options_fit(models, entry, views, least_bytes(models),
+                              &options, why)) == ERR_FULL)
+        oldest_close(models);
+    if (err)
+        return err;
+    kv_share(models, entry);
+    options.kv_bytes = entry->model.n_slots * entry->need.kv_each;
+    return engine_new(views, entry->n, &options, &entry->model.engine, why.text,
+                      why.len);
+}
+
+// Read what the folder says of the span, and whether it is new.
+static enum err entry_read(struct native_models *models, struct entry *entry,
+                           const char *folder, uint16_t span_first,
+                           uint16_t span_end, struct why why)
+{
+    struct native_model *model = &entry->model;
+    enum err err = manifest_read(folder, model->id, &entry->manifest, why);
 
     if (err)
         return err;
-    err = native_pool_new(models->config.n_threads, &entry->pool);
-    if (err)
-        return why_fail(why, err, "%u threads: %s", models->config.n_threads,
-                        err_text(err));
-    options.parallel_ctx = entry->pool;
-    memcpy(options.model, entry->model.id, SYN1_ID_LEN);
-    options.n_slots = entry->model.n_slots;
-    err = engine_new(views, entry->manifest.n_shards, &options,
-                     &entry->model.engine, why.text, why.len);
-    if (err)
-        return err;
-    entry->model.span_first = (uint16_t)engine_span_first(entry->model.engine);
-    entry->model.span_end = (uint16_t)engine_span_end(entry->model.engine);
+    if (span_end == 0)
+        span_end = (uint16_t)entry->manifest.n_shards;
+    if (span_first >= span_end || span_end > entry->manifest.n_shards)
+        return why_fail(why, ERR_RANGE, "%s: has %u shards, not %u", folder,
+                        (unsigned)entry->manifest.n_shards, (unsigned)span_end);
+    if (native_models_find(models, model->id, span_first, span_end))
+        return why_fail(why, ERR_EXISTS, "%s: open already", folder);
+    model->span_first = span_first;
+    model->span_end = span_end;
+    model->n_shards = (uint16_t)entry->manifest.n_shards;
+    entry->n = (uint32_t)span_end - span_first;
+    for (uint32_t i = span_first; i < span_end; i++)
+        model->n_bytes += entry->manifest.shards[i].file.n_bytes;
+    snprintf(model->name, sizeof model->name, "%s", entry->manifest.name);
     return ERR_OK;
 }
 
-static enum err entry_open(const struct native_models *models,
-                           struct entry *entry, const char *folder,
-                           struct why why)
+static enum err entry_open(struct native_models *models, struct entry *entry,
+                           const char *folder, struct why why)
 {
-    struct engine_shard *views;
-    enum err err = manifest_read(entry, folder, why);
+    struct engine_shard *views = calloc(entry->n, sizeof *views);
+    enum err err = ERR_OK;
 
-    if (err)
-        return err;
-    for (size_t i = 0; i < native_models_count(models); i++)
-        if (memcmp(native_models_at(models, i)->id, entry->model.id,
-                   SYN1_ID_LEN) == 0)
-            return why_fail(why, ERR_EXISTS, "%s: open already", folder);
-    views = calloc(entry->manifest.n_shards, sizeof *views);
-    entry->shards = calloc(entry->manifest.n_shards, sizeof *entry->shards);
+    entry->shards = calloc(entry->n, sizeof *entry->shards);
     if (!views || !entry->shards)
         err = why_fail(why, ERR_NOMEM, "out of memory");
     if (!err)
@@ -219,41 +310,34 @@ static enum err entry_open(const struct native_models *models,
     free(views);
     if (err)
         return err;
-    snprintf(entry->model.name, sizeof entry->model.name, "%s",
-             entry->manifest.name);
-    err = native_probe(entry->model.engine, entry->model.id,
-                       &entry->model.prefill_rows_s,
-                       &entry->model.decode_tokens_s);
+    err = native_probe(
+        entry->model.engine, entry->n == entry->manifest.n_shards,
+        &entry->model.prefill_rows_s, &entry->model.decode_tokens_s);
     return err ? why_fail(why, err, "%s: the first unit failed: %s", folder,
                           err_text(err))
                : ERR_OK;
 }
 
 enum err native_models_open(struct native_models *models, const char *folder,
-                            char *why, size_t why_len)
+                            uint16_t span_first, uint16_t span_end, char *why,
+                            size_t why_len)
 {
-    size_t n = atomic_load(&models->n_entries);
-    struct entry *entry;
+    struct entry *entry = calloc(1, sizeof *entry);
+    struct why line = {why, why_len};
     enum err err;
 
-    if (n == NATIVE_MODELS_MAX) {
-        snprintf(why, why_len, "%s: %d models are open already", folder,
-                 NATIVE_MODELS_MAX);
-        return ERR_FULL;
-    }
-    entry = calloc(1, sizeof *entry);
-    if (!entry) {
-        snprintf(why, why_len, "out of memory");
-        return ERR_NOMEM;
-    }
-    err = entry_open(models, entry, folder, (struct why){why, why_len});
+    if (!entry)
+        return why_fail(line, ERR_NOMEM, "out of memory");
+    err = entry_read(models, entry, folder, span_first, span_end, line);
+    if (!err)
+        err = entry_open(models, entry, folder, line);
     if (err) {
         entry_free(entry);
+        kv_share(models, NULL);
         return err;
     }
-    models->n_bytes += entry->n_bytes;
-    models->entries[n] = entry;
-    atomic_store(&models->n_entries, n + 1);
+    entry->used = ++models->turn;
+    models->entries[models->n_entries++] = entry;
     return ERR_OK;
 }
 
@@ -268,8 +352,29 @@ static bool is_model(const char *folder)
     return is;
 }
 
-enum err native_models_open_all(struct native_models *models,
-                                const char *folder, char *why, size_t why_len)
+static enum err folder_add(struct native_models *models, const char *folder,
+                           struct why why)
+{
+    struct folder *next = &models->folders[models->n_folders];
+    struct manifest manifest;
+    enum err err;
+
+    if (models->n_folders == FOLDERS_MAX)
+        return why_fail(why, ERR_FULL, "%s: %d models are enough", folder,
+                        FOLDERS_MAX);
+    err = manifest_read(folder, next->id, &manifest, why);
+    if (err)
+        return err;
+    manifest_release(&manifest);
+    next->path = strdup(folder);
+    if (!next->path)
+        return why_fail(why, ERR_NOMEM, "out of memory");
+    models->n_folders++;
+    return ERR_OK;
+}
+
+enum err native_models_add(struct native_models *models, const char *folder,
+                           char *why, size_t why_len)
 {
     char path[NATIVE_PATH_MAX];
     struct dirent *leaf;
@@ -277,7 +382,7 @@ enum err native_models_open_all(struct native_models *models,
     DIR *dir;
 
     if (is_model(folder))
-        return native_models_open(models, folder, why, why_len);
+        return folder_add(models, folder, (struct why){why, why_len});
     dir = opendir(folder);
     if (!dir) {
         snprintf(why, why_len, "%s: %s", folder, strerror(errno));
@@ -289,31 +394,45 @@ enum err native_models_open_all(struct native_models *models,
         if (leaf->d_name[0] == '.' || n < 0 || n >= (int)sizeof path ||
             !is_model(path))
             continue;
-        err = native_models_open(models, path, why, why_len);
-        if (err == ERR_EXISTS)
-            err = ERR_OK;
+        err = folder_add(models, path, (struct why){why, why_len});
     }
     closedir(dir);
     return err;
+}
+
+const char *native_models_folder(const struct native_models *models, size_t i)
+{
+    return i < models->n_folders ? models->folders[i].path : NULL;
+}
+
+const char *native_models_folder_of(const struct native_models *models,
+                                    const uint8_t id[SYN1_ID_LEN])
+{
+    for (size_t i = 0; i < models->n_folders; i++)
+        if (memcmp(models->folders[i].id, id, SYN1_ID_LEN) == 0)
+            return models->folders[i].path;
+    return NULL;
 }
 
 struct native_model *native_models_find(struct native_models *models,
                                         const uint8_t id[SYN1_ID_LEN],
                                         uint16_t span_first, uint16_t span_end)
 {
-    for (size_t i = 0; i < atomic_load(&models->n_entries); i++) {
+    for (size_t i = 0; i < models->n_entries; i++) {
         struct native_model *model = &models->entries[i]->model;
 
-        if (memcmp(model->id, id, SYN1_ID_LEN) == 0 &&
-            model->span_first == span_first && model->span_end == span_end)
-            return model;
+        if (memcmp(model->id, id, SYN1_ID_LEN) != 0 ||
+            model->span_first != span_first || model->span_end != span_end)
+            continue;
+        models->entries[i]->used = ++models->turn;
+        return model;
     }
     return NULL;
 }
 
 size_t native_models_count(const struct native_models *models)
 {
-    return atomic_load(&models->n_entries);
+    return models->n_entries;
 }
 
 const struct native_model *native_models_at(const struct native_models *models,
@@ -324,9 +443,31 @@ const struct native_model *native_models_at(const struct native_models *models,
 
 uint64_t native_models_memory(const struct native_models *models)
 {
-    return models->config.memory > models->n_bytes
-               ? models->config.memory - models->n_bytes
-               : 0;
+    uint64_t shards = 0;
+
+    for (size_t i = 0; i < models->n_entries; i++)
+        shards += models->entries[i]->model.n_bytes;
+    return models->told_max > shards ? models->told_max - shards : 0;
+}
+
+uint64_t native_models_taken(const struct native_models *models)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < models->n_entries; i++)
+        sum +=
+            entry_bytes(models->entries[i], models->entries[i]->model.n_slots);
+    return sum;
+}
+
+uint64_t native_models_bytes(const struct native_models *models)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < models->n_entries; i++)
+        sum += models->entries[i]->model.n_bytes +
+               engine_bytes(models->entries[i]->model.engine);
+    return sum;
 }
 
 const char *native_models_isa(const struct native_models *models)

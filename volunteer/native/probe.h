@@ -5,10 +5,10 @@
 
 #include "engine/engine.h"
 
-// Run a prompt and a few tokens; takes the time of about 30 rows. Numbers are
-// at least 1. Errors of engine_run. The engine forgets the sequence.
-MUST_USE enum err native_probe(struct engine *engine,
-                               const uint8_t model[SYN1_ID_LEN],
+// Run a prompt and a few tokens, or rows where the span is not the whole
+// model; takes the time of about 30 rows. Numbers are at least 1. Errors of
+// engine_run. The engine forgets the sequence.
+MUST_USE enum err native_probe(struct engine *engine, bool whole,
                                uint32_t *prefill_rows_s,
                                uint32_t *decode_tokens_s);
 

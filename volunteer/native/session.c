@@ -90,6 +90,7 @@ static enum err join_parse(struct native_session *s,
     s->wait_ms = clamp(wait_ms, 0, SYN1_WAIT_MS_MAX);
     s->progress_ms = clamp(progress_ms, 100, 60000);
     s->number = 0;
+    s->rtt_ms = 0;
     err = ERR_OK;
 
 done:
@@ -221,6 +222,15 @@ static enum err reply_judge(const struct native_session *s,
     }
 }
 
+// A call may be held, so only the short ones tell of the network: follow them
+// down at once and the others up slowly.
+static void rtt_learn(struct native_session *s, int64_t took_ms)
+{
+    int64_t grown = s->rtt_ms + s->rtt_ms / 16 + 1;
+
+    s->rtt_ms = took_ms < grown ? took_ms : grown;
+}
+
 enum err native_session_call(struct native_session *s,
                              const struct syn1_call *call,
                              void (*on_error)(const char *why, void *ctx),
@@ -238,6 +248,7 @@ enum err native_session_call(struct native_session *s,
     route(s, "work", url);
     for (unsigned attempt = 0;; attempt++) {
         struct native_reply reply = {0};
+        int64_t start_ms = native_now_ms();
 
         err = native_net_do(s->net,
                             &(struct native_request){
@@ -251,10 +262,12 @@ enum err native_session_call(struct native_session *s,
                                 .reply_max = SYN1_FRAME_MAX,
                             },
                             &reply);
-        if (!err)
+        if (!err) {
+            rtt_learn(s, native_now_ms() - start_ms);
             err = reply_judge(s, &reply, why, out);
-        else if (err == ERR_IO || err == ERR_FULL)
+        } else if (err == ERR_IO || err == ERR_FULL) {
             snprintf(why, sizeof why, "%s", native_net_why(s->net));
+        }
         native_reply_release(&reply);
         if (err && err != ERR_GONE && on_error)
             on_error(why, ctx);

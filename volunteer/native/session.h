@@ -34,6 +34,7 @@ struct native_session {
     uint32_t wait_ms;     // how long the server lets a call be held
     uint32_t progress_ms; // how often to show life while computing
     uint64_t number;      // of the last work call
+    int64_t rtt_ms;       // about the least that a call takes lately
 };
 
 // What a work call brought.

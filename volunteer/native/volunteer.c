@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "native/bring.h"
 #include "native/compute.h"
-#include "native/fetch.h"
 #include "native/models.h"
 
 enum {
@@ -14,7 +14,18 @@ enum {
     RETRY_MIN_MS = 20, // between two calls that brought nothing
     RETRY_MAX_MS = 60000,
     PREFETCH_MS = 2000, // between calls for more while computing
+    FETCHING_MS = 250,  // between calls while a span is on its way
+    SOON_MS = 500,      // the first call for more is made this soon at least
     SLOTS_UNKNOWN = 16, // before the first model is there
+};
+
+// The span that an answer asked for, on its way.
+struct bringing {
+    enum { BRING_NONE, BRING_FETCHING, BRING_HERE } state;
+    uint8_t model[SYN1_ID_LEN];
+    uint16_t span_first, span_end;
+    struct native_bring *bring;   // while fetching
+    char folder[NATIVE_PATH_MAX]; // once it is here
 };
 
 struct run {
@@ -32,8 +43,7 @@ struct run {
     unsigned join_tries;
     unsigned faults; // failures in a row that a unit or model caused
     enum syn1_reason told_reason; // why it is idle, as last told
-    bool want_model;              // fetch model when nothing is in hand
-    uint8_t model[SYN1_ID_LEN];
+    struct bringing bringing;
 };
 
 static void tell(struct run *run, enum native_event_kind kind, const char *text,
@@ -48,11 +58,6 @@ static void tell(struct run *run, enum native_event_kind kind, const char *text,
 static void on_trouble(const char *why, void *ctx)
 {
     tell(ctx, NATIVE_TROUBLE, why, 0, 0);
-}
-
-static void on_fetch(const char *name, uint64_t have, uint64_t total, void *ctx)
-{
-    tell(ctx, NATIVE_FETCHING, name, have, total);
 }
 
 static const char *reason_text(enum syn1_reason reason)
@@ -113,38 +118,92 @@ static void fault(struct run *run, const char *what, enum err err)
                         native_backoff_ms(run->faults++, FAULT_BACKOFF_MAX_MS);
 }
 
-static void model_opened(struct run *run)
+static void span_opened(struct run *run)
 {
     const struct native_model *model =
         native_models_at(run->models, native_models_count(run->models) - 1);
+    char text[NATIVE_MODEL_NAME_MAX + 64];
 
-    tell(run, NATIVE_MODEL_READY, model->name, model->prefill_rows_s,
+    if (model->span_end - model->span_first == model->n_shards)
+        snprintf(text, sizeof text, "%s", model->name);
+    else
+        snprintf(text, sizeof text, "%s, shards %u to %u of %u,", model->name,
+                 model->span_first + 1U, (unsigned)model->span_end,
+                 (unsigned)model->n_shards);
+    tell(run, NATIVE_MODEL_READY, text, model->prefill_rows_s,
          model->decode_tokens_s);
 }
 
-// Fetch and open the model that an answer asked for.
-static void model_bring(struct run *run)
+// Begin to bring the span that an answer names; one at a time.
+static void bring_start(struct run *run, const struct syn1_header *header)
 {
-    char folder[NATIVE_PATH_MAX], why[NATIVE_WHY_MAX] = "";
-    enum err err =
-        native_fetch_model(&(struct native_fetch){.net = run->net,
-                                                  .url = run->session.url,
-                                                  .cache = run->config->cache,
-                                                  .on_progress = on_fetch,
-                                                  .ctx = run},
-                           run->model, folder, why, sizeof why);
+    struct bringing *b = &run->bringing;
+    const char *folder;
+    enum err err;
 
-    run->want_model = false;
-    if (!err)
-        err = native_models_open(run->models, folder, why, sizeof why);
-    if (err == ERR_GONE)
+    if (b->state != BRING_NONE || header->span_end == 0)
         return;
-    if (!err || err == ERR_EXISTS) {
-        run->faults = 0;
-        model_opened(run);
+    memcpy(b->model, header->model, SYN1_ID_LEN);
+    b->span_first = header->span_first;
+    b->span_end = header->span_end;
+    folder = native_models_folder_of(run->models, b->model);
+    if (folder) {
+        snprintf(b->folder, sizeof b->folder, "%s", folder);
+        b->state = BRING_HERE;
         return;
     }
-    fault(run, why, err);
+    struct native_bring_config config = {.net = run->net,
+                                         .cacert = run->config->cacert,
+                                         .url = run->session.url,
+                                         .cache = run->config->cache,
+                                         .span_first = b->span_first,
+                                         .span_end = b->span_end};
+
+    memcpy(config.model, b->model, SYN1_ID_LEN);
+    err = native_bring_new(&config, &b->bring);
+    if (err)
+        fault(run, "a model cannot be fetched", err);
+    else
+        b->state = BRING_FETCHING;
+}
+
+// See how far the fetching is.
+static void bring_look(struct run *run)
+{
+    struct bringing *b = &run->bringing;
+    struct native_bring_news news;
+
+    if (b->state != BRING_FETCHING || !native_bring_look(b->bring, &news))
+        return;
+    if (news.name[0])
+        tell(run, NATIVE_FETCHING, news.name, news.have, news.total);
+    if (!news.done)
+        return;
+    native_bring_free(b->bring);
+    b->bring = NULL;
+    b->state = news.err ? BRING_NONE : BRING_HERE;
+    memcpy(b->folder, news.folder, sizeof b->folder);
+    if (news.err)
+        fault(run, news.why, news.err);
+}
+
+// Open the span that is here. Nothing is in hand.
+static void bring_open(struct run *run)
+{
+    struct bringing *b = &run->bringing;
+    char why[NATIVE_WHY_MAX] = "";
+    enum err err = native_models_open(run->models, b->folder, b->span_first,
+                                      b->span_end, why, sizeof why);
+
+    b->state = BRING_NONE;
+    if (err && err != ERR_EXISTS) {
+        fault(run, why, err);
+        return;
+    }
+    run->faults = 0;
+    run->next_call_ms = 0;
+    if (!err)
+        span_opened(run);
 }
 
 // Fill in a call from what is in hand. models has room for all.
@@ -180,6 +239,16 @@ static void call_fill(struct run *run,
     };
 }
 
+// When to ask for the next unit while one is computed: not so soon that the
+// call is still under way when a short unit's result should be told.
+static void more_soon(struct run *run)
+{
+    int64_t wait_ms = 2 * run->session.rtt_ms;
+
+    run->next_call_ms =
+        native_now_ms() + (wait_ms < SOON_MS ? wait_ms : SOON_MS);
+}
+
 static void answer_take(struct run *run, const struct native_answer *answer,
                         bool computing)
 {
@@ -192,16 +261,16 @@ static void answer_take(struct run *run, const struct native_answer *answer,
         if (err && err != ERR_EXISTS)
             fault(run, "a unit cannot be taken", err);
         else
-            run->next_call_ms = 0;
+            more_soon(run);
         run->told_reason = SYN1_WORK;
         return;
     }
-    if (frame->reason == SYN1_NOT_CACHED) {
-        run->want_model = true;
-        memcpy(run->model, answer->header.model, SYN1_ID_LEN);
-    }
+    if (frame->reason == SYN1_NOT_CACHED)
+        bring_start(run, &answer->header);
     if (retry_ms < RETRY_MIN_MS)
         retry_ms = RETRY_MIN_MS;
+    if (run->bringing.state == BRING_FETCHING && retry_ms < FETCHING_MS)
+        retry_ms = FETCHING_MS;
     if (computing && retry_ms < PREFETCH_MS)
         retry_ms = PREFETCH_MS;
     run->next_call_ms =
@@ -234,6 +303,8 @@ static enum err call(struct run *run)
     frame.result_len = (uint32_t)result_len;
     err = native_session_call(&run->session, &frame, on_trouble, run, &answer);
     free(result);
+    if (!status.n_held) // what it brings has a fresh lease
+        run->next_progress_ms = native_now_ms() + run->session.progress_ms;
     if (err == ERR_DENIED) { // the server forgot us
         run->session.id[0] = '\0';
         return ERR_OK;
@@ -271,18 +342,20 @@ static enum err turn(struct run *run, char *why, size_t why_len)
 {
     struct native_compute_status status;
     int64_t now = native_now_ms(), until;
+    bool here;
 
     if (!run->session.id[0])
         return join(run, why, why_len);
     native_compute_status(run->compute, &status);
     if (status.n_done)
         return call(run);
-    if (run->want_model && !status.n_held) {
-        model_bring(run);
+    bring_look(run);
+    here = run->bringing.state == BRING_HERE;
+    if (here && native_compute_idle(run->compute)) {
+        bring_open(run);
         return ERR_OK;
     }
-    if (status.n_held < NATIVE_HELD_MAX && !run->want_model &&
-        now >= run->next_call_ms)
+    if (status.n_held < NATIVE_HELD_MAX && !here && now >= run->next_call_ms)
         return call(run);
     if (!status.n_held)
         run->next_progress_ms = now + run->session.progress_ms;
@@ -291,10 +364,31 @@ static enum err turn(struct run *run, char *why, size_t why_len)
         return ERR_OK;
     }
     until = run->next_progress_ms;
-    if (status.n_held < NATIVE_HELD_MAX && run->next_call_ms < until)
+    if (status.n_held < NATIVE_HELD_MAX && !here && run->next_call_ms < until)
         until = run->next_call_ms;
     native_net_wait(run->net, until > now ? until - now : 1);
     return ERR_OK;
+}
+
+// Open the whole models on disk, as far as they fit: spans of the others can
+// be asked for.
+static enum err models_open(struct run *run, char *why, size_t why_len)
+{
+    enum err err =
+        native_models_add(run->models, run->config->models, why, why_len);
+    const char *folder;
+
+    for (size_t i = 0;
+         !err && (folder = native_models_folder(run->models, i)) != NULL; i++) {
+        err = native_models_open(run->models, folder, 0, 0, why, why_len);
+        if (!err)
+            span_opened(run);
+        if (err == ERR_FULL)
+            tell(run, NATIVE_TROUBLE, why, 0, 0);
+        if (err == ERR_FULL || err == ERR_EXISTS)
+            err = ERR_OK;
+    }
+    return err;
 }
 
 static enum err models_start(struct run *run, char *why, size_t why_len)
@@ -318,12 +412,7 @@ static enum err models_start(struct run *run, char *why, size_t why_len)
              native_models_isa(run->models));
     if (!run->profile.backend)
         run->profile.backend = run->backend;
-    if (!config->models)
-        return ERR_OK;
-    err = native_models_open_all(run->models, config->models, why, why_len);
-    if (!err && native_models_count(run->models))
-        model_opened(run);
-    return err;
+    return config->models ? models_open(run, why, why_len) : ERR_OK;
 }
 
 enum err native_volunteer_run(const struct native_volunteer *config, char *why,
@@ -362,6 +451,7 @@ enum err native_volunteer_run(const struct native_volunteer *config, char *why,
     }
     if (err && !why[0])
         snprintf(why, why_len, "%s", err_text(err));
+    native_bring_free(run.bringing.bring);
     native_compute_free(run.compute);
     native_models_free(run.models);
     native_net_free(run.net);
