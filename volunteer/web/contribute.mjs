@@ -5,7 +5,7 @@
 import { count, element, getJson, megabytes, rate, repeat } from './figures.mjs';
 import { dispatch } from './messages.mjs';
 import { cleanSettings, loadAccount, loadSettings, saveAccountId, saveSettings, withQuery } from './settings.mjs';
-import { featureWords, offerWords, pendingWords, stateWords } from './words.mjs';
+import { featureWords, heldWords, offerWords, pendingWords, stateWords } from './words.mjs';
 
 /**
  * @typedef {import("./messages.mjs").Counts} Counts
@@ -153,6 +153,11 @@ const table = {
   },
   counts: (/** @type {{counts: Counts}} */ m) => showCounts(m.counts),
   trouble: (/** @type {{text: string}} */ m) => showTrouble(m.text),
+  held: (/** @type {import("./messages.mjs").Held} */ m) => {
+    const node = element('held', HTMLElement);
+    node.textContent = heldWords(m.spans, m.bytes);
+    node.hidden = m.spans.length === 0;
+  },
   engine: (/** @type {{text: string}} */ m) => {
     const node = element('engine', HTMLElement);
     node.textContent = m.text;

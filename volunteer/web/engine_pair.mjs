@@ -147,14 +147,14 @@ export class EnginePair {
       } catch (error) {
         if (error instanceof Syn1Error || !this.model) throw error;
         this.giveUp(error);
-        await this.wasm.load(...this.model, () => {});
+        return this.second(frame);
       }
     }
     return this.wasm.run(frame);
   }
 
   /**
-   * On WASM, while the GPU goes on with what it can.
+   * On WASM: while the GPU goes on with what it can, or since it failed.
    * @param {Uint8Array} frame
    */
   async second(frame) {
@@ -163,6 +163,11 @@ export class EnginePair {
       this.seconded = this.model;
     }
     return this.wasm.run(frame);
+  }
+
+  /** Bytes of memory taken, as far as it is known: what a GPU holds is its own. */
+  bytes() {
+    return this.wasm.bytes();
   }
 
   freeSlots() {

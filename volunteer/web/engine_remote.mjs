@@ -14,22 +14,27 @@ import { dispatch } from './messages.mjs';
  *
  * @typedef {object} Loaded
  * @property {number} slots      sequences it has room for
+ * @property {number} bytes      of memory that the engine has taken
  *
  * @typedef {object} Ran
  * @property {Uint8Array<ArrayBuffer>} result  a SYN1 result frame
+ * @property {number} bytes      of memory that the engine has taken
  *
  * @typedef {{resolve: (value: any) => void, reject: (error: Error) => void}} Waiter
  */
 
-/** The engine said no. `shard` is the SHA-256 of a shard that is not intact. */
+/** The engine said no. `shard` is the SHA-256 of a shard that is not intact;
+ * `noRoom`: the memory it may take does not do. */
 export class EngineError extends Error {
   /**
    * @param {string} text
    * @param {string|null} shard
+   * @param {boolean} noRoom
    */
-  constructor(text, shard = null) {
+  constructor(text, shard = null, noRoom = false) {
     super(text);
     this.shard = shard;
+    this.noRoom = noRoom;
   }
 }
 
@@ -48,7 +53,7 @@ export class RemoteEngine {
     const table = {
       done: (/** @type {import("./messages.mjs").Done} */ m) => this.settle(m.call)?.resolve(m.value),
       failed: (/** @type {import("./messages.mjs").Failed} */ m) =>
-        this.settle(m.call)?.reject(new EngineError(m.text, m.shard)),
+        this.settle(m.call)?.reject(new EngineError(m.text, m.shard, m.name === 'NoRoomError')),
       note: (/** @type {import("./messages.mjs").Note} */ m) => this.onNote(m.text),
       loading: (/** @type {import("./messages.mjs").Loading} */ m) => this.onLoading(m.done, m.total),
     };
@@ -87,7 +92,7 @@ export class RemoteEngine {
   }
 
   /**
-   * Read a model's shards into the engine; their SHA-256 is checked on the way.
+   * Read a span's shards into the engine; their SHA-256 is checked on the way.
    * @param {string} model        64 hex digits
    * @param {ShardBlob[]} shards
    * @param {number} maxBytes     what the engine may use in all

@@ -9,8 +9,9 @@ const PIECE = 4 << 20;
 const MODEL_LEN = 16;
 const SHA256_LEN = 32;
 const SUBTLE_MAX = 256e6; // bytes; the browser copies what it hashes
-const KV_MIN = 16e6;
-const KV_MAX = 1e9;
+const BASE = 6e6; // bytes of the module itself, and of frames while they are in hand
+const REST_MAX = 1e9; // of KV and scratch
+const FULL = 13; // ERR_FULL of enum err
 const DTYPES = Object.freeze({ I8: 1, U8: 2, I16: 3, I32: 4 }); // enum tensor_dtype
 
 /**
@@ -29,7 +30,7 @@ const DTYPES = Object.freeze({ I8: 1, U8: 2, I16: 3, I32: 4 }); // enum tensor_d
  * @property {(host: number) => number} host_shard
  * @property {(host: number, name: number, nameLen: number, dtype: number, nDims: number,
  *   dims: number, data: number, nBytes: number) => number} host_tensor
- * @property {(host: number, model: number, slots: number, kvBytes: number, isa: number) => number} host_bind
+ * @property {(host: number, model: number, slots: number, maxBytes: number, isa: number) => number} host_bind
  * @property {(host: number, frame: number, len: number) => number} host_run
  * @property {(host: number) => number} host_out
  * @property {(host: number) => number} host_out_len
@@ -38,6 +39,11 @@ const DTYPES = Object.freeze({ I8: 1, U8: 2, I16: 3, I32: 4 }); // enum tensor_d
  * @property {(err: number) => number} host_err_text
  * @property {(host: number) => number} host_kernels
  */
+
+/** What was to be loaded does not fit the memory that it may take. */
+export class NoRoomError extends Error {
+  name = 'NoRoomError';
+}
 
 /** A shard's bytes are not those of its SHA-256. */
 export class ShardMismatch extends Error {
@@ -131,7 +137,7 @@ export class WasmEngine {
     if (err === 0) return;
     const why = this.text(this.wasm.host_why(this.host));
     const text = this.text(this.wasm.host_err_text(err));
-    throw new Error(`${what}: ${why || text}`);
+    throw new (err === FULL ? NoRoomError : Error)(`${what}: ${why || text}`);
   }
 
   /** A SHA-256 over pieces; one at a time. @returns {Hasher} */
@@ -150,22 +156,25 @@ export class WasmEngine {
   }
 
   /**
-   * Read the shards of a whole model and bind them.
+   * Read the shards of a span and bind them. Throws NoRoomError, at best
+   * before it took anything.
    * @param {string} model         64 hex digits
    * @param {ShardBlob[]} shards   in order
-   * @param {number} maxBytes      of memory, weights and KV together
+   * @param {number} maxBytes      of memory, weights, KV and all else together
    * @param {(done: number) => void} onBytes
    */
   async load(model, shards, maxBytes, onBytes) {
+    const left = maxBytes - BASE - shards.reduce((n, s) => n + s.blob.size, 0);
+    if (left <= 0) throw new NoRoomError(`${megabytes(maxBytes)} do not hold ${megabytes(maxBytes - left)}`);
     let done = 0;
     for (const shard of shards) {
       const ptr = await this.read(shard, (n) => onBytes(done + n));
       this.addShard(ptr, shard.blob.size);
       done += shard.blob.size;
     }
-    const kvBytes = Math.floor(Math.min(KV_MAX, Math.max(KV_MIN, maxBytes - done)));
+    const rest = Math.floor(Math.min(REST_MAX, left));
     const id = fromHex(model).subarray(0, MODEL_LEN);
-    this.check(this.lend(id, (ptr) => this.wasm.host_bind(this.host, ptr, 0, kvBytes, 0)), 'the model was refused');
+    this.check(this.lend(id, (ptr) => this.wasm.host_bind(this.host, ptr, 0, rest, 0)), 'the model was refused');
   }
 
   /**
@@ -215,6 +224,11 @@ export class WasmEngine {
     }
   }
 
+  /** Bytes that the module has taken in all; they only grow. */
+  bytes() {
+    return this.wasm.memory.buffer.byteLength;
+  }
+
   /** Sequences there is room for beyond those held. */
   freeSlots() {
     return this.wasm.host_free_slots(this.host);
@@ -230,4 +244,9 @@ export class WasmEngine {
     this.check(this.lend(frame, (ptr) => wasm.host_run(host, ptr, frame.length)), 'the unit was refused');
     return this.view(wasm.host_out(host), wasm.host_out_len(host)).slice();
   }
+}
+
+/** @param {number} bytes */
+function megabytes(bytes) {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
 }

@@ -34,14 +34,15 @@ async function open(m) {
 /** @param {Load} m */
 async function load(m) {
   const total = m.shards.reduce((n, s) => n + s.blob.size, 0);
-  await opened().load(m.model, m.shards, m.maxBytes, (done) => self.postMessage({ kind: 'loading', done, total }));
-  return { slots: opened().freeSlots() };
+  const onBytes = (/** @type {number} */ done) => self.postMessage({ kind: 'loading', done, total });
+  await opened().load(m.model, m.shards, m.maxBytes, onBytes);
+  return { slots: opened().freeSlots(), bytes: opened().bytes() };
 }
 
 /** @param {Run} m */
 async function run(m) {
   const result = await opened().run(m.frame);
-  return { result };
+  return { result, bytes: opened().bytes() };
 }
 
 /** @param {(m: any) => Promise<any>} work */

@@ -17,6 +17,7 @@ const SHORT_MS = 10000;
  * @property {string} file
  * @property {number} bytes
  * @property {string} sha256
+ * @property {number[]} layers  first, and one past the last; only in manifests
  *
  * @typedef {object} ModelInfo
  * @property {string} id      64 hex digits
@@ -64,7 +65,7 @@ function checkModel(model) {
     shards.length > 0 &&
     shards.every(
       (/** @type {any} */ s) =>
-        typeof s?.file === 'string' && Number.isSafeInteger(s.bytes) && s.bytes > 0 &&
+        typeof s?.file === 'string' && (s.layers ?? [0, 1]).length === 2 && (s.layers ?? []).every(Number.isSafeInteger) && Number.isSafeInteger(s.bytes) && s.bytes > 0 &&
         typeof s.sha256 === 'string' && /^[0-9a-f]{64}$/.test(s.sha256),
     );
   if (!good) throw new Error('the server describes its models in a way this page does not know');

@@ -4,7 +4,7 @@
 // `kind`; a kind that the table of its direction lacks throws at both ends.
 //
 //   page -> worker     look, start, stop, tune
-//   worker -> page     found, state, joined, counts, trouble, engine
+//   worker -> page     found, state, joined, counts, trouble, engine, held
 //   worker -> engine   open, load, run    (each with a number `call`)
 //   engine -> worker   done, failed       (with the same `call`), loading, note
 
@@ -16,6 +16,7 @@
  * @property {string} name
  * @property {number} bytes
  * @property {number} missing    bytes that are not in the cache yet
+ * @property {number} least      bytes of its smallest shard
  *
  * @typedef {object} Tuning
  * @property {number} intensity  percent of the time that the engine may run
@@ -51,7 +52,11 @@
  * @typedef {{kind: "counts", counts: Counts}} CountsMessage
  * @typedef {{kind: "trouble", text: string}} Trouble
  * @typedef {{kind: "engine", text: string}} EngineNote  what computes, and why
- * @typedef {Found|StateMessage|Joined|CountsMessage|Trouble|EngineNote} ToPage
+ * @typedef {{model: string, first: number, end: number, layers: number}} HeldLayers  of a model's
+ *   layers, counted from 0
+ * @typedef {{kind: "held", spans: HeldLayers[], bytes: number}} Held  what is in engines, and the
+ *   memory that these have taken
+ * @typedef {Found|StateMessage|Joined|CountsMessage|Trouble|EngineNote|Held} ToPage
  *
  * @typedef {{name: string, blob: Blob, sha256: string}} ShardBlob
  * @typedef {{kind: "open", call: number, wasm: string, gpu: boolean}} Open

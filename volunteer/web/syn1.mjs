@@ -75,6 +75,8 @@ export class Syn1Error extends Error {}
  * @typedef {object} UnitInfo
  * @property {string} id         hex
  * @property {string} model      hex of 16 bytes
+ * @property {number} first      of the span
+ * @property {number} end        of the span
  * @property {number} sequences
  * @property {number} rows       rows to compute before any new token
  * @property {number} maxNew     new tokens asked for, all sequences
@@ -240,7 +242,9 @@ export function unitInfo(frame) {
   const h = parseHeader(frame, Kind.UNIT);
   const end = frame.length - CRC_LEN;
   const v = viewOf(frame);
-  const info = { id: h.unit, model: h.model, sequences: h.nSeqs, rows: 0, maxNew: 0, check: false };
+  const info = {
+    id: h.unit, model: h.model, first: h.spanFirst, end: h.spanEnd, sequences: h.nSeqs, rows: 0, maxNew: 0, check: false,
+  };
   let predict = 0;
   let at = HEADER_LEN;
   for (let i = 0; i < h.nSeqs; i++) {
@@ -255,7 +259,7 @@ export function unitInfo(frame) {
     if (h.flags & FLAG_ROWS) at += rowLen(h.dim) * rows;
   }
   if (at !== end) throw new Syn1Error("unit's length does not add up");
-  info.check = info.maxNew === 0 && predict > 0;
+  info.check = info.maxNew === 0 && (predict > 0 || (h.flags & FLAG_PRINTS_ONLY) !== 0);
   return info;
 }
 

@@ -6,10 +6,16 @@
 
 #include "base/sha256.h"
 #include "engine/engine.h"
+#include "engine/fit.h"
 #include "engine/memory.h"
 #include "web/trial.h"
 
-enum { SHARDS_MAX = FORMAT_SHARDS_MAX, TENSORS_MAX = 65536, WHY_LEN = 256 };
+enum {
+    SHARDS_MAX = FORMAT_SHARDS_MAX,
+    TENSORS_MAX = 65536,
+    WHY_LEN = 256,
+    SLOTS = 64
+};
 
 struct host {
     struct sha256 sha256;
@@ -152,12 +158,35 @@ enum err host_tensor(struct host *host, const char *name, uint32_t name_len,
     return ERR_OK;
 }
 
+// Keep to max_bytes, with the KV of as many sequences as fit.
+static enum err within(struct host *host, const struct engine_shard *shards,
+                       uint32_t max_bytes, struct engine_options *options)
+{
+    struct engine_need need;
+    enum err err = engine_fit(shards, host->n_shards, max_bytes, options, &need,
+                              host->why, sizeof host->why);
+
+    if (err == ERR_FULL)
+        snprintf(
+            host->why, sizeof host->why,
+            "it needs %lu MB more than there is room for",
+            (unsigned long)((need.fixed + need.kv_each - max_bytes) / 1000000 +
+                            1));
+    if (err)
+        return err;
+
+    size_t n = (max_bytes - need.fixed) / need.kv_each;
+
+    options->kv_bytes =
+        (n < options->n_slots ? n : options->n_slots) * need.kv_each;
+    return ERR_OK;
+}
+
 EXPORT("host_bind")
 enum err host_bind(struct host *host, const uint8_t *model, uint32_t n_slots,
-                   uint32_t kv_bytes, uint32_t isa)
+                   uint32_t max_bytes, uint32_t isa)
 {
-    struct engine_options options = {.n_slots = n_slots,
-                                     .kv_bytes = kv_bytes,
+    struct engine_options options = {.n_slots = n_slots ? n_slots : SLOTS,
                                      .now_us = now_us,
                                      .step = on_step};
     struct engine_shard *shards;
@@ -181,8 +210,11 @@ enum err host_bind(struct host *host, const uint8_t *model, uint32_t n_slots,
         from = host->shard_end[i];
     }
     host->why[0] = '\0';
-    enum err err = engine_new(shards, host->n_shards, &options, &host->engine,
-                              host->why, sizeof host->why);
+    enum err err =
+        max_bytes ? within(host, shards, max_bytes, &options) : ERR_OK;
+    if (!err)
+        err = engine_new(shards, host->n_shards, &options, &host->engine,
+                         host->why, sizeof host->why);
     free(shards);
     if (!err)
         host->kernels = options.kernels->name;

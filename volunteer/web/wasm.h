@@ -53,12 +53,13 @@ enum err host_tensor(struct host *host, const char *name, uint32_t name_len,
                      uint32_t dtype, uint32_t n_dims, const uint32_t *dims,
                      const void *data, uint32_t n_bytes);
 
-// Make the engine. model has 16 bytes (base/syn1.h); n_slots sequences and
-// kv_bytes of KV at most, 0 for the engine's own choice; isa is enum
-// engine_isa, 0 for what computes fastest here (it is tried out). Afterwards
-// the shards' bytes are in use until host_free. Errors as engine_new.
+// Make the engine. model has 16 bytes (base/syn1.h); n_slots sequences at most,
+// 0 for the engine's own choice; KV, scratch and answers keep to max_bytes,
+// 0: no bound; isa is enum engine_isa, 0 for what computes fastest here (it is
+// tried out). Afterwards the shards' bytes are in use until host_free.
+// ERR_FULL: it needs more than max_bytes. Other errors as engine_new.
 enum err host_bind(struct host *host, const uint8_t *model, uint32_t n_slots,
-                   uint32_t kv_bytes, uint32_t isa);
+                   uint32_t max_bytes, uint32_t isa);
 
 // Compute a unit. The result frame is host_out .. host_out + host_out_len,
 // valid until the next call. Errors as engine_run.

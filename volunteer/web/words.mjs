@@ -83,9 +83,11 @@ export function featureWords(f) {
 export function offerWords(models, maxBytes) {
   const model = models.find((m) => m.bytes <= maxBytes);
   if (!model) {
-    const least = models.reduce((n, m) => Math.min(n, m.bytes), Infinity);
+    const least = models.reduce((n, m) => Math.min(n, m.least), Infinity);
+    if (least <= maxBytes)
+      return { button: 'Start', note: 'No model fits whole: this device computes a part of one, which the server names.', fits: true };
     const note = models.length
-      ? `The smallest model takes ${megabytes(least)}; allow more below to take part.`
+      ? `The smallest part of a model takes ${megabytes(least)}; allow more below to take part.`
       : 'The server offers no model at the moment.';
     return { button: 'Start', note, fits: models.length === 0 };
   }
@@ -111,4 +113,20 @@ export function pendingWords(pending) {
     return `${count(p.credit)} credit of ${lines} ${why[p.reason] ?? 'until it is confirmed'}`;
   });
   return parts.length > 0 ? `Pending: ${parts.join('; ')}.` : '';
+}
+
+/**
+ * What is in the engines, one line a span.
+ * @param {import("./messages.mjs").HeldLayers[]} spans
+ * @param {number} bytes
+ * @returns {string}
+ */
+export function heldWords(spans, bytes) {
+  if (spans.length === 0) return '';
+  const parts = spans.map(({ model, first, end, layers }) => {
+    if (end - first === layers) return `all ${count(layers)} layers of ${model}`;
+    if (end - first === 1) return `layer ${count(end)} of the ${count(layers)} of ${model}`;
+    return `layers ${count(first + 1)} to ${count(end)} of the ${count(layers)} of ${model}`;
+  });
+  return `Holds ${parts.join('; ')}: ${megabytes(bytes)} of memory.`;
 }

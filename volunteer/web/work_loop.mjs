@@ -11,6 +11,10 @@ const HAND_MAX = 2;
 /** @type {number[]} reasons for which the server holds a call that may wait */
 const HELD = [Reason.NO_WORK, Reason.TRUST];
 const FAILURES_MAX = 3;
+const FETCHING_MS = 250; // between calls while a span is on its way
+const SOON_MS = 500; // the first call for more is made this soon at least
+const MORE_MS = 2000; // between further calls for more
+const STEP_MS = 2000; // that the next step of a sequence is waited for
 const EWMA = 0.3; // weight of the newest measurement
 
 /**
@@ -23,10 +27,12 @@ const EWMA = 0.3; // weight of the newest measurement
  *
  * @typedef {object} ModelShelf  what models.mjs gives
  * @property {() => CachedSpan[]} cached
- * @property {(model16: string, signal: AbortSignal) => Promise<void>} fetch
- * @property {(model16: string, frame: Uint8Array, signal: AbortSignal) =>
- *   Promise<{result: Uint8Array<ArrayBuffer>}>} run
+ * @property {(span: CachedSpan, signal: AbortSignal) => Promise<void>} fetch
+ * @property {(span: CachedSpan, frame: Uint8Array) => Promise<{result: Uint8Array<ArrayBuffer>}>} run
  * @property {() => number} slots  sequences it keeps at a time
+ * @property {() => number} memory what a call tells
+ * @property {(span: CachedSpan) => boolean} isWhole  a whole model
+ * @property {(span: CachedSpan) => boolean} inUse  set here
  *
  * @typedef {object} Hooks
  * @property {(state: State) => void} onState
@@ -64,7 +70,15 @@ export class WorkLoop {
     this.decode = 0;
     this.failures = 0;
     this.why = 'Ready. The server answers as soon as there is something to compute.';
-    this.asked = false; // no more to be had while the hand is not empty
+    this.askAt = 0; // when to ask for more while the hand is not empty
+    this.rttMs = 0; // about the least that a call takes lately
+    /** @type {CachedSpan[]} what the call under way lists */
+    this.listed = [];
+    /** @type {Promise<void>|null} a span on its way */
+    this.fetching = null;
+    /** @type {unknown} why it did not come */
+    this.fetchError = null;
+    shelf.inUse = (span) => [...this.listed, ...this.hand.map((u) => u.info)].some((s) => isSame(s, span));
     /** @type {(() => void)[]} */
     this.waiters = [];
   }
@@ -96,45 +110,72 @@ export class WorkLoop {
     for (const wake of waiters) wake();
   }
 
-  /** @param {AbortSignal} signal */
-  change(signal) {
+  /**
+   * Wait until the hand changes, or for so long.
+   * @param {AbortSignal} signal
+   * @param {number} [limitMs]
+   * @returns {Promise<void>}
+   */
+  change(signal, limitMs) {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
-      const stop = () => reject(signal.reason);
-      signal.addEventListener('abort', stop, { once: true });
-      this.waiters.push(() => {
+      const stop = () => {
+        clearTimeout(timer);
+        reject(signal.reason);
+      };
+      const wake = () => {
+        clearTimeout(timer);
+        this.waiters = this.waiters.filter((w) => w !== wake);
         signal.removeEventListener('abort', stop);
-        resolve(undefined);
-      });
+        resolve();
+      };
+      const timer = limitMs === undefined || !Number.isFinite(limitMs) ? undefined : setTimeout(wake, Math.max(1, limitMs));
+      signal.addEventListener('abort', stop, { once: true });
+      this.waiters.push(wake);
     });
   }
 
   /** @param {AbortSignal} signal */
   async talk(signal) {
     for (;;) {
-      while (!this.finished.length && this.hand.length && (this.asked || this.hand.length >= HAND_MAX))
-        await this.change(signal);
+      while (!this.finished.length && this.hand.length && (this.hand.length >= HAND_MAX || performance.now() < this.askAt))
+        await this.change(signal, this.askAt - performance.now());
+      if (this.fetchError) throw this.fetchError;
       const posted = this.finished.shift() ?? null;
-      // A result is not held up: what became of it is told at once. Only a call
-      // that brings nothing, with nothing in hand, waits for work to come.
-      const waitMs = posted || this.hand.length || this.finished.length ? 0 : this.member.waitMs;
+      const waitMs = this.waitMs(posted);
+      this.listed = this.shelf.cached();
       const call = encodeCall({
         number: this.member.nextNumber(),
         held: [...this.hand, ...this.finished].map((u) => u.info.id),
-        models: this.shelf.cached(),
+        models: this.listed,
         slots: this.slots(),
-        memory: this.tuning.maxBytes,
+        memory: this.shelf.memory(),
         prefill: this.prefill * this.duty(),
         decode: this.decode * this.duty(),
         waitMs,
         result: posted?.frame ?? null,
       });
-      if (waitMs) this.hooks.onState({ name: 'waiting', detail: this.why });
+      if (waitMs && !posted) this.hooks.onState({ name: 'waiting', detail: this.why });
+      const started = performance.now();
       const answer = await this.member.call(call, waitMs, this.callHooks(), signal);
+      this.learnRtt(performance.now() - started);
+      this.listed = [];
       if (posted) this.count(posted, answer.outcome);
       if (answer.unit) this.take(answer.unit);
       else await this.rest(answer, waitMs, signal);
     }
+  }
+
+  /**
+   * How long a call may be held: with nothing in hand until work comes. What
+   * became of a result is told at once, but on a part of a model, where the
+   * next step follows closely.
+   * @param {Finished|null} posted
+   */
+  waitMs(posted) {
+    if (this.hand.length || this.finished.length || this.fetching) return 0;
+    if (!posted) return this.member.waitMs;
+    return this.shelf.isWhole(posted.info) ? 0 : Math.min(STEP_MS, this.member.waitMs);
   }
 
   callHooks() {
@@ -162,8 +203,33 @@ export class WorkLoop {
   /** @param {Uint8Array} frame */
   take(frame) {
     this.hand.push({ info: unitInfo(frame), frame });
-    this.asked = false;
+    // Not so soon that the call is still under way when a short unit's result
+    // should be told.
+    this.askAt = performance.now() + Math.min(SOON_MS, 2 * this.rttMs);
     this.changed();
+  }
+
+  /**
+   * A call may be held, so only the short ones tell of the network: follow them
+   * down at once and the others up slowly.
+   * @param {number} tookMs
+   */
+  learnRtt(tookMs) {
+    this.rttMs = Math.min(tookMs, this.rttMs * 1.06 + 1);
+  }
+
+  /**
+   * Bring the span that an answer names, while work goes on.
+   * @param {CachedSpan} span
+   * @param {AbortSignal} signal
+   */
+  fetch(span, signal) {
+    this.fetching ??= this.shelf.fetch(span, signal)
+      .catch((error) => { this.fetchError = error; })
+      .finally(() => {
+        this.fetching = null;
+        this.changed();
+      });
   }
 
   /**
@@ -173,11 +239,12 @@ export class WorkLoop {
    * @param {AbortSignal} signal
    */
   async rest(answer, waitMs, signal) {
-    this.asked = true;
+    const { model, spanFirst: first, spanEnd: end } = answer.header;
+    if (answer.reason === Reason.NOT_CACHED) this.fetch({ model, first, end }, signal);
+    this.askAt = performance.now() + Math.max(answer.retryMs, MORE_MS);
     if (this.hand.length || this.finished.length) return;
-    this.asked = false;
+    if (this.fetching) return this.change(signal, FETCHING_MS);
     this.why = reasonText(answer.reason);
-    if (answer.reason === Reason.NOT_CACHED) return this.shelf.fetch(answer.header.model, signal);
     this.hooks.onState({ name: 'waiting', detail: this.why });
     if (waitMs === 0 && HELD.includes(answer.reason)) return; // the next call waits there
     await sleep(answer.retryMs * (0.75 + Math.random() / 2), signal);
@@ -193,7 +260,6 @@ export class WorkLoop {
       const done = await this.tryRun(info, frame, signal);
       const ms = performance.now() - started;
       this.hand.shift();
-      this.asked = false;
       if (done) this.finished.push({ info, frame: done, tokens: this.measure(info, done, ms) });
       this.changed();
       const restMs = ms * (1 / this.duty() - 1);
@@ -213,7 +279,7 @@ export class WorkLoop {
    */
   async tryRun(info, frame, signal) {
     try {
-      const { result } = await this.shelf.run(info.model, frame, signal);
+      const { result } = await this.shelf.run(info, frame);
       this.failures = 0;
       return result;
     } catch (error) {
@@ -277,6 +343,14 @@ export class WorkLoop {
  */
 function blend(old, now) {
   return old ? old + EWMA * (now - old) : now;
+}
+
+/**
+ * @param {CachedSpan} a
+ * @param {CachedSpan} b
+ */
+function isSame(a, b) {
+  return a.model === b.model && a.first === b.first && a.end === b.end;
 }
 
 /** @param {string} text */

@@ -58,7 +58,8 @@ async function look() {
     for (const model of await listModels(BASE, AbortSignal.timeout(20000))) {
       let missing = 0;
       for (const s of model.shards) if (!(await store.get(s.sha256, s.bytes))) missing += s.bytes;
-      models.push({ id: model.id, name: model.name, bytes: model.bytes, missing });
+      const least = Math.min(...model.shards.map((s) => s.bytes));
+      models.push({ id: model.id, name: model.name, bytes: model.bytes, missing, least });
     }
     tell({ kind: 'found', features, models, problem: null });
   } catch (error) {
@@ -133,6 +134,7 @@ async function contribute(m, signal) {
     onState: tellState,
     onTrouble: (text) => tell({ kind: 'trouble', text }),
     onBytes: (n) => { counts.bytesDown += n; tell({ kind: 'counts', counts }); },
+    onHeld: (spans, bytes) => tell({ kind: 'held', spans, bytes }),
   });
   const onStop = () => { spare?.end('stopped'); models.drop('stopped'); };
   signal.addEventListener('abort', onStop, { once: true });
