@@ -15,7 +15,9 @@ const TOKENS = 1;
  * @property {number} kind
  * @property {number} [flags]
  * @property {string} [model]   hex, at least 16 bytes
+ * @property {number} [spanFirst]
  * @property {number} [spanEnd]
+ * @property {number} [dim]
  * @property {number} [nSeqs]
  * @property {string} [unit]    hex of 16 bytes
  * @property {bigint} [number]
@@ -29,9 +31,11 @@ export function seal(header, body) {
   frame[5] = header.kind;
   frame.writeUInt16LE(header.flags ?? 0, 6);
   if (header.model) frame.set(fromHex(header.model).subarray(0, 16), 8);
+  frame.writeUInt16LE(header.spanFirst ?? 0, 24);
   frame.writeUInt16LE(header.spanEnd ?? 0, 26);
   frame.writeUInt16LE(header.nSeqs ?? 0, 28);
   if (header.unit) frame.set(fromHex(header.unit), 32);
+  frame.writeUInt32LE(header.dim ?? 0, 52);
   frame.writeBigUInt64LE(header.number ?? 0n, 64);
   frame.writeUInt32LE(body.length, 72);
   frame.set(body, HEADER_LEN);
@@ -41,16 +45,18 @@ export function seal(header, body) {
 
 /**
  * @param {bigint} number of the call
- * @param {{reason?: number, outcome?: number, retryMs?: number, unit?: Uint8Array, model?: string}} answer
+ * @param {{reason?: number, outcome?: number, retryMs?: number, unit?: Uint8Array, model?: string,
+ *   span?: {first: number, end: number}}} answer
  */
-export function answerFrame(number, { reason = 0, outcome = 0, retryMs = 0, unit, model }) {
+export function answerFrame(number, { reason = 0, outcome = 0, retryMs = 0, unit, model, span = { first: 0, end: 1 } }) {
   const body = Buffer.alloc(12 + (unit?.length ?? 0));
   body.writeUInt16LE(reason, 0);
   body[2] = outcome;
   body.writeUInt32LE(retryMs, 4);
   body.writeUInt32LE(unit?.length ?? 0, 8);
   if (unit) body.set(unit, 12);
-  return seal({ kind: KIND.answer, model, spanEnd: model ? 1 : 0, number }, body);
+  const { first, end } = model ? span : { first: 0, end: 0 };
+  return seal({ kind: KIND.answer, model, spanFirst: first, spanEnd: end, number }, body);
 }
 
 /** A unit of one sequence: a prompt, then greedy tokens.
@@ -124,6 +130,11 @@ export function callInfo(frame) {
     number: v.readBigUInt64LE(64),
     held,
     nModels,
+    models: Array.from({ length: nModels }, (_, i) => {
+      const m = HEADER_LEN + 32 + 16 * nHeld + 20 * i;
+      return { model: v.subarray(m, m + 16).toString('hex'), first: v.readUInt16LE(m + 16), end: v.readUInt16LE(m + 18) };
+    }),
+    memory: Number(v.readBigUInt64LE(HEADER_LEN + 8)),
     slots: v.readUInt32LE(HEADER_LEN + 4),
     prefill: v.readUInt32LE(HEADER_LEN + 16),
     decode: v.readUInt32LE(HEADER_LEN + 20),

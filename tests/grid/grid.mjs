@@ -92,6 +92,17 @@ export async function models() {
   return folder;
 }
 
+/** The folder with a test model split into so many shards, made once a build.
+ * @param {string} source folder @param {number} nShards @returns {Promise<string>} the model's folder */
+export async function splitModel(source, nShards) {
+  const model = path.join(BUILD, 'grid-spans', `${path.basename(source)}-${nShards}`);
+  if (!existsSync(path.join(model, 'manifest.json'))) {
+    mkdirSync(path.dirname(model), { recursive: true });
+    await synapseOk(['split', path.join(ROOT, source), model, '--shards', String(nShards)]);
+  }
+  return model;
+}
+
 /** One command of Redis's protocol, answered as raw text.
  * @param {string} socket @param {string} command @returns {Promise<string>} */
 async function redisAsk(socket, command) {

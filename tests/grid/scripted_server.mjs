@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import path from 'node:path';
 
+import { BUILD } from './grid.mjs';
 import { answerFrame, callInfo } from './frames.mjs';
 
 /**
@@ -76,15 +77,24 @@ export class ScriptedServer {
     if (url === '/v1/volunteers') return this.json(response, 201, this.join());
     if (leaf && request.headers.authorization !== `Bearer token-${this.joins}`)
       return this.json(response, 401, { error: { message: 'join again' } });
+    const page = new URL(url, 'http://x').pathname;
+    if (page === '/contribute' || /^\/assets\/[\w./-]+$/.test(page)) return this.page(page, response);
     if (leaf === 'work') return this.work(body, response);
     if (leaf === 'presence') return this.presence(response);
     if (leaf === 'progress') this.progress.push(JSON.parse(body.toString()));
     if (leaf) return response.writeHead(204).end();
     if (url === '/v1/models')
-      return this.json(response, 200, { object: 'list', data: [{ id: 'm', synapse: { model_id: this.modelId } }] });
+      return this.json(response, 200, { object: 'list', data: [this.listed()] });
     if (url === `/v1/models/${this.modelId}/manifest.json`) return response.end(this.manifest);
     if (url.startsWith(`/v1/models/${this.modelId}/shards/`)) return this.shard(request, url, response);
     return this.json(response, 404, { error: { message: `no route ${url}` } });
+  }
+
+  /** The model, as /v1/models lists it. */
+  listed() {
+    const { name, shards } = JSON.parse(this.manifest.toString());
+    const bytes = shards.reduce((/** @type {number} */ n, /** @type {any} */ s) => n + s.bytes, 0);
+    return { id: name, synapse: { model_id: this.modelId, bytes } };
   }
 
   join() {
@@ -103,8 +113,21 @@ export class ScriptedServer {
   work(body, response) {
     const call = { ...callInfo(body), body };
     this.calls.push(call);
-    const answer = this.onCall(call, response);
+    this.answer(call, response, this.onCall(call, response));
+  }
+
+  /** @param {Call} call @param {Response} response @param {ReturnType<OnCall>} answer */
+  answer(call, response, answer) {
     if (answer) response.end(answerFrame(call.number, answer));
+  }
+
+  /** The contribute page and all that it loads, from the build. @param {string} url @param {Response} response */
+  page(url, response) {
+    const file = url === '/contribute' ? 'contribute.html' : url.slice(1);
+    const types = { html: 'text/html', mjs: 'text/javascript', css: 'text/css', svg: 'image/svg+xml', wasm: 'application/wasm' };
+    const type = /** @type {Record<string, string>} */ (types)[path.extname(file).slice(1)] ?? 'application/octet-stream';
+    response.writeHead(200, { 'content-type': type });
+    response.end(readFileSync(path.join(BUILD, 'web', file)));
   }
 
   /** @param {Incoming} request @param {string} url @param {Response} response */
