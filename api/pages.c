@@ -21,6 +21,7 @@ static const char *type_of(const char *name)
         {".svg", "image/svg+xml"},
         {".wasm", "application/wasm"},
         {".json", "application/json"},
+        {".yaml", "application/yaml"},
         {".webmanifest", "application/manifest+json"},
         {".png", "image/png"},
         {".ico", "image/x-icon"},
