@@ -52,6 +52,10 @@ static json_t *waiting_json(const char *why)
     if (strcmp(why, "checks") == 0)
         return json_string("no second volunteer and no referee is there to "
                            "check the answers");
+    if (strncmp(why, "shard ", 6) == 0)
+        return json_sprintf("%s has nobody: no volunteer that is there has the "
+                            "memory for it",
+                            why);
     return text_or_null(why);
 }
 

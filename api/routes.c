@@ -9,6 +9,7 @@
 #include "api/key_routes.h"
 #include "api/model_routes.h"
 #include "api/pages.h"
+#include "api/plan.h"
 #include "api/presence.h"
 #include "api/receipt_routes.h"
 #include "api/results.h"
@@ -59,6 +60,8 @@ const struct api_route api_routes[] = {
     {"GET", "/v1/accounts/{}", API_BODY_JSON_MAX, api_account_get, NULL},
     {"GET", "/v1/receipts/key", API_BODY_JSON_MAX, api_receipt_key, NULL},
 
+    {"GET", "/v1/plan", API_BODY_JSON_MAX, api_plan_get, NULL},
+    {"POST", "/v1/plan", API_BODY_JSON_MAX, api_plan_pin, NULL},
     {"GET", "/v1/leaderboard", API_BODY_JSON_MAX, api_stats_ranks, NULL},
     {"GET", "/v1/stats", API_BODY_JSON_MAX, api_stats_get, NULL},
     {"GET", "/metrics", API_BODY_JSON_MAX, api_stats_metrics, NULL},

@@ -25,6 +25,8 @@
       "compute delivered lines again and check their receipts")         \
     X(keys, "create|list|revoke [--scopes LIST] [--data DIR] ...",      \
       "API keys of the server on this machine")                         \
+    X(plan, "URL [--model M --path 2,4 | --unpin] [--volunteer V] ...", \
+      "show who is to hold which part of which model, and pin it")      \
     X(bench, "MODEL_DIR [--prompt N] [--new N] [--sequences N] ...",    \
       "time a model on this machine")
 
