@@ -10,14 +10,14 @@
 
 enum {
     REDUN_TRUST_RUN = 10,        // valid checks in a row that make trust
-    REDUN_PROBATION = 10,        // longer by this factor after a strike
+    REDUN_PROBATION = 3,         // longer by this factor after a strike
     REDUN_DRAW_LEAST = 50000,    // millionths: the least that is ever checked
-    REDUN_DRAW_STRUCK = 250000,  // millionths, while it has a strike
-    REDUN_DRAW_MOST = 300000,    // millionths, where lies are common
+    REDUN_DRAW_STRUCK = 1000000, // millionths, while it has a strike
+    REDUN_DRAW_MOST = 500000,    // millionths, where lies are common
     REDUN_DRAW_ALWAYS = 1000000, // millionths
     REDUN_SEASON_CHECKS = 4000,
-    REDUN_SEASON_USUAL = 1000, // millionths of checks that find faults anyway
-    REDUN_SEASON_RISE = 60,    // the chance rises by this times the excess
+    REDUN_SEASON_USUAL = 1500, // millionths of checks that find faults anyway
+    REDUN_SEASON_RISE = 150,   // the chance rises by this times the excess
     REDUN_STRIKES_MAX = 3,     // so many ban
 };
 

@@ -22,9 +22,10 @@ static void chances_fall_to_the_least(void)
     CHECK_EQ(redun_draw_chance(20, 0, REDUN_DRAW_LEAST), 50000);
     CHECK_EQ(redun_draw_chance(UINT32_MAX, 0, REDUN_DRAW_LEAST), 50000);
     CHECK_EQ(redun_draw_chance(1000, 0, 200000), 200000);
-    CHECK_EQ(redun_draw_chance(99, 1, REDUN_DRAW_LEAST), REDUN_DRAW_ALWAYS);
-    CHECK_EQ(redun_draw_chance(100, 1, REDUN_DRAW_LEAST), REDUN_DRAW_STRUCK);
-    CHECK_EQ(redun_draw_chance(999, 2, REDUN_DRAW_LEAST), REDUN_DRAW_ALWAYS);
+    CHECK_EQ(redun_draw_chance(9999, 1, REDUN_DRAW_LEAST), REDUN_DRAW_STRUCK);
+    CHECK_EQ(redun_draw_chance(89, 2, REDUN_DRAW_LEAST), REDUN_DRAW_ALWAYS);
+    CHECK(!redun_trusted(29, 1));
+    CHECK(redun_trusted(30, 1));
 }
 
 static void a_draw_is_as_likely_as_its_chance(void)
