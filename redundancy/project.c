@@ -6,6 +6,7 @@ enum {
     FRACTION = 8,            // bits below the reference exponent
     BATCH = REDUN_PRINT_LEN, // values whose signs one hash gives
     LIMIT = INT16_MAX,
+    UNIT_MAX = 256,
 };
 
 static int signed_byte(uint8_t b)
@@ -23,11 +24,71 @@ static int64_t value_of(int q, int e)
     return shift < -20 ? 0 : (q + (INT64_C(1) << (-shift - 1))) >> -shift;
 }
 
+// The exponent that group g of a row needs: without the zeros in front.
+static int needed(const uint8_t *row, size_t dim, size_t g)
+{
+    size_t end = (g + 1) * REDUN_GROUP;
+    int e = signed_byte(row[dim + g]), max = 0;
+
+    for (size_t i = g * REDUN_GROUP; i < end && i < dim; i++) {
+        int m = signed_byte(row[i]);
+
+        m = m < 0 ? -m : m;
+        max = m > max ? m : max;
+    }
+    for (; e > 0 && max < 64; max *= 2)
+        e--;
+    return e < 0 ? 0 : e;
+}
+
+// Is the mean of 4^e, of n groups of which count[e] have e, at most 4^e0?
+static bool covers(const uint64_t count[REDUN_SHIFT_MAX + 1], uint64_t n,
+                   int e0)
+{
+    uint64_t sum = 0;
+
+    for (int e = 0; e <= REDUN_SHIFT_MAX; e++) {
+        int shift = 2 * (e - e0);
+
+        if (count[e] == 0)
+            continue;
+        if (shift >= 32 || (shift >= 0 && count[e] << shift > n - sum))
+            return false;
+        sum += shift >= 0 ? count[e] << shift : count[e] >> -shift;
+        if (sum > n)
+            return false;
+    }
+    return true;
+}
+
 static int clamp_shift(int e)
 {
     if (e > REDUN_SHIFT_MAX)
         return REDUN_SHIFT_MAX;
     return e < -REDUN_SHIFT_MAX ? -REDUN_SHIFT_MAX : e;
+}
+
+struct redun_scale redun_scale_of(const uint8_t *rows, size_t n, size_t dim)
+{
+    uint64_t count[REDUN_SHIFT_MAX + 1] = {0}, sum = 0;
+    size_t n_groups = (dim + REDUN_GROUP - 1) / REDUN_GROUP;
+    struct redun_scale scale = {0, 1};
+
+    if (n == 0)
+        return scale;
+    for (size_t r = 0; r < n; r++)
+        for (size_t g = 0; g < n_groups; g++)
+            count[clamp_shift(needed(rows + r * (dim + n_groups), dim, g))]++;
+    while (scale.e0 < REDUN_SHIFT_MAX && !covers(count, n * n_groups, scale.e0))
+        scale.e0++;
+    for (int e = 0; e <= REDUN_SHIFT_MAX; e++) {
+        int shift = 2 * (e - scale.e0);
+
+        sum += shift >= 0 ? count[e] << 8 << shift : count[e] << 8 >> -shift;
+    }
+    sum /= n * n_groups;
+    scale.unit = sum < 1 ? 1 : sum > UNIT_MAX ? UNIT_MAX : (uint32_t)sum;
+    return scale;
 }
 
 static int32_t rounded(int64_t sum)
@@ -90,11 +151,12 @@ uint64_t redun_distance(const uint8_t *a, const uint8_t *b, size_t n)
     return sum * (256 / REDUN_PROJECTIONS) / n;
 }
 
-uint64_t redun_distance_max(size_t dim, size_t n)
+uint64_t redun_distance_max(const struct redun_stretch *stretch)
 {
-    uint64_t limit = n < 4    ? REDUN_LIMIT_1
-                     : n < 16 ? REDUN_LIMIT_4
-                              : REDUN_LIMIT_16;
+    static const uint32_t limits[REDUN_LAYERS_MAX][4] = REDUN_LIMITS;
+    size_t n = stretch->n;
+    int length = n < 4 ? 0 : n < 16 ? 1 : n < 32 ? 2 : 3;
 
-    return limit * dim;
+    return (uint64_t)limits[stretch->n_layers - 1][length] * stretch->dim *
+           stretch->unit / UNIT_MAX;
 }

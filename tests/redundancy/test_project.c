@@ -131,7 +131,10 @@ static int rejected(int n, int rows, enum how how, int percent)
             redun_project(a + r * REDUN_PRINT_LEN, seed, 0, row, DIM);
             redun_project(b + r * REDUN_PRINT_LEN, seed, 0, other, DIM);
         }
-        bad += !redun_agrees(a, b, (size_t)rows, DIM);
+        // Half of the groups have half the unit: a mean square of 5/8.
+        struct redun_stretch stretch = {(size_t)rows, DIM, 1, 160};
+
+        bad += !redun_agrees(a, b, &stretch);
     }
     return bad;
 }
@@ -150,8 +153,79 @@ static void wrong_work_does_not(void)
     CHECK_EQ(rejected(300, 1, REPLAYED, 0), 300);
 }
 
+// n rows of one group, its mantissas m, at exponent e.
+static struct redun_scale scale_of(int m, int e, size_t n)
+{
+    uint8_t rows[4 * (REDUN_GROUP + 1)];
+
+    for (size_t r = 0; r < n; r++) {
+        memset(rows + r * (REDUN_GROUP + 1), m, REDUN_GROUP);
+        rows[r * (REDUN_GROUP + 1) + REDUN_GROUP] = (uint8_t)e;
+    }
+    return redun_scale_of(rows, n, REDUN_GROUP);
+}
+
+static void the_scale_is_what_values_need(void)
+{
+    static const struct {
+        int m, e, e0;
+    } cases[] = {{127, 0, 0}, {64, 5, 5}, {32, 5, 4},    {1, 24, 18},
+                 {0, 24, 0},  {1, 3, 0},  {-127, 24, 24}};
+    uint8_t rows[2 * (REDUN_GROUP + 1)] = {0};
+    struct redun_scale s;
+
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        s = scale_of(cases[c].m, cases[c].e, 4);
+        CHECK_EQ(s.e0, cases[c].e0);
+        CHECK_EQ(s.unit, 256);
+    }
+    // One of two groups needs 4, the other nothing.
+    rows[0] = 127;
+    rows[REDUN_GROUP] = 4;
+    s = redun_scale_of(rows, 2, REDUN_GROUP);
+    CHECK_EQ(s.e0, 4);
+    CHECK_EQ(s.unit, 128);
+    CHECK_EQ(redun_scale_of(rows, 0, REDUN_GROUP).e0, 0);
+}
+
+static void a_seed_names_the_reference(void)
+{
+    for (int e0 = 0; e0 <= REDUN_SHIFT_MAX; e0++)
+        CHECK_EQ(redun_seed_reference(redun_seed_of(UINT64_MAX, e0)), e0);
+    CHECK_EQ(redun_seed_reference(UINT64_MAX), REDUN_SHIFT_MAX);
+    CHECK_EQ(redun_seed_of(UINT64_MAX, 3) >> 8, UINT64_MAX >> 8);
+}
+
+// Longer stretches and shorter spans are held to less.
+static void limits_fall_with_the_rows(void)
+{
+    static const size_t lengths[] = {1, 4, 16, 32};
+
+    for (uint32_t layers = 1; layers <= REDUN_LAYERS_MAX; layers++)
+        for (size_t i = 0; i < 4; i++) {
+            struct redun_stretch s = {lengths[i], DIM, layers, 256};
+            uint64_t limit = redun_distance_max(&s);
+
+            s.unit = 128;
+            CHECK_EQ(redun_distance_max(&s), limit / 2);
+            s.unit = 256;
+            if (i > 0) {
+                s.n = lengths[i - 1];
+                CHECK(redun_distance_max(&s) > limit);
+                s.n = lengths[i];
+            }
+            if (layers < REDUN_LAYERS_MAX) {
+                s.n_layers++;
+                CHECK(redun_distance_max(&s) > limit);
+            }
+        }
+}
+
 int main(void)
 {
+    the_scale_is_what_values_need();
+    a_seed_names_the_reference();
+    limits_fall_with_the_rows();
     makes_known_bytes();
     scales_by_the_reference_exponent();
     a_seed_decides_the_signs();

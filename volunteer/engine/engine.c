@@ -19,6 +19,7 @@ struct origin {
 
 struct engine {
     struct engine_options options;
+    struct engine_kernels kernels; // where options point
     struct bind_model model;
     struct kv *kv;
     struct forward *forward;
@@ -130,8 +131,14 @@ enum err engine_new(const struct engine_shard *shards, size_t n_shards,
         why[0] = '\0';
     e->options = *options;
     err = options_check(&e->options);
-    if (!err)
+    if (!err) {
+        e->kernels = *e->options.kernels;
+        e->options.kernels = &e->kernels;
         err = bind_model(shards, n_shards, &e->model, why, why_len);
+    }
+    if (!err && e->options.kernels->kernel_class == ENGINE_CLASS_F32 &&
+        (e->model.has_head || e->model.n_layers > ENGINE_F32_LAYERS_MAX))
+        err = ERR_UNSUPPORTED;
     if (!err)
         err = engine_build(e);
     if (err) {
@@ -177,6 +184,11 @@ uint32_t engine_span_first(const struct engine *e)
 uint32_t engine_span_end(const struct engine *e)
 {
     return e->model.span_end;
+}
+
+uint32_t engine_layers(const struct engine *e)
+{
+    return e->model.n_layers;
 }
 
 void engine_drop(struct engine *e, uint64_t seq)
@@ -326,8 +338,7 @@ static void token_put(struct engine *e, struct unit_seq *seq,
     if (seq->logprobs)
         unit_put_logprob(seq, own, tops);
     unit_put_token(seq, own->token);
-    unit_put_print(seq, e->unit.header.print_seed, e->wire,
-                   syn1_row_len(e->model.config.d_model));
+    unit_put_print(&e->unit, seq, e->wire);
 }
 
 // Decide what follows a generated token at `position`.
@@ -395,7 +406,7 @@ static void answer_rows(struct engine *e)
                  e->model.config.d_model);
         if (e->unit.returns_rows)
             memcpy(seq->rows + seq->n_rows++ * row_len, e->wire, row_len);
-        unit_put_print(seq, e->unit.header.print_seed, e->wire, row_len);
+        unit_put_print(&e->unit, seq, e->wire);
     }
 }
 
@@ -436,7 +447,9 @@ enum err engine_run(struct engine *e, const uint8_t *frame, size_t len,
                     const uint8_t **out, size_t *out_len)
 {
     uint64_t start = now(e);
-    enum err err = unit_read(&e->unit, &e->model, e->options.model, frame, len);
+    struct unit_reader reader = {&e->model, e->options.model,
+                                 e->options.kernels->kernel_class};
+    enum err err = unit_read(&e->unit, &reader, frame, len);
 
     if (err)
         return err;

@@ -46,8 +46,10 @@ struct engine_options {
     size_t answer_bytes; // bound of the answers to a unit; sequences beyond it
                          // are told "no room"; 0: SYN1_FRAME_MAX
     uint32_t n_rows;     // rows computed together, at most; 0: 128
-    const struct engine_kernels *kernels; // NULL: the fastest
-    engine_parallel_fn *parallel;         // NULL: one thread
+    // Copied; NULL: the fastest. Those of class f32 compute units of class
+    // f32 only, on spans of at most ENGINE_F32_LAYERS_MAX layers and no head.
+    const struct engine_kernels *kernels;
+    engine_parallel_fn *parallel; // NULL: one thread
     void *parallel_ctx;
     uint32_t n_workers;   // 1 .. ENGINE_WORKERS_MAX; 0: 1
     engine_step_fn *step; // NULL: none
@@ -62,7 +64,8 @@ enum { ENGINE_WORKERS_MAX = 256 };
 // tensors' data is borrowed until engine_free; descriptors are not kept.
 // Names, dtypes, shapes, exponents and tables are checked; weight bytes are
 // not looked at (their hash was). Errors: ERR_FORMAT, ERR_VERSION, ERR_RANGE,
-// ERR_NOT_FOUND (a tensor is not there), ERR_NOMEM; *why is one line.
+// ERR_NOT_FOUND (a tensor is not there), ERR_UNSUPPORTED (not a span for class
+// f32), ERR_NOMEM; *why is one line.
 MUST_USE enum err engine_new(const struct engine_shard *shards, size_t n_shards,
                              const struct engine_options *options,
                              struct engine **out, char *why, size_t why_len);
@@ -74,6 +77,7 @@ const struct format_config *engine_config(const struct engine *engine);
 const uint8_t *engine_model(const struct engine *engine);
 uint32_t engine_span_first(const struct engine *engine);
 uint32_t engine_span_end(const struct engine *engine);
+uint32_t engine_layers(const struct engine *engine); // of the span
 
 // What an engine of these shards and options will hold at most.
 struct engine_need {
@@ -96,6 +100,8 @@ void engine_limit_kv(struct engine *engine, size_t kv_bytes);
 // Run a unit. *out is a result frame of *out_len bytes, the engine's, valid
 // until the next call. A sequence whose KV rows are missing, or for which there
 // is no room, says so in its result; the others are computed all the same.
+// A unit of class f32 may be computed by any engine, for a span without the
+// head; its fingerprints are those of redundancy/project.h.
 // Errors, after which no sequence was changed but some may have been dropped:
 // those of syn1_parse; ERR_FORMAT (not a unit, or it lacks the tokens or rows
 // that this span reads, or has predictions on a span without the head, or a

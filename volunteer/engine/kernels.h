@@ -70,8 +70,17 @@ typedef void engine_mix_fn(int32_t *acc, const uint8_t *low,
 // Largest of n values; n >= 1; v is not aligned.
 typedef int32_t engine_max_fn(const int32_t *v, uint32_t n);
 
+// How an engine rounds, as frames name it.
+enum engine_class {
+    ENGINE_CLASS_EXACT, // the reference's bytes
+    ENGINE_CLASS_F32,   // within one of them; see class_f32.h
+};
+
+enum { ENGINE_F32_LAYERS_MAX = 4 }; // of a span of that class
+
 struct engine_kernels {
     const char *name; // "ref", "avx2", "vnni", "simd", "relaxed", ...
+    enum engine_class kernel_class;
     matmul_fn *matmul;
     matmul_lay_fn *lay; // NULL: matmul reads no panels
     engine_quantise_fn *quantise;
@@ -108,8 +117,8 @@ engine_max_fn engine_max_ref;           // quantise_row.c
 
 extern const struct engine_kernels engine_kernels_ref;
 
-// The table for isa; NULL if this build or this machine has none. Entries that
-// have no twin yet are the reference's.
+// The table for isa, of class exact; NULL if this build or this machine has
+// none. Entries that have no twin yet are the reference's.
 const struct engine_kernels *engine_kernels_pick(enum engine_isa isa);
 
 #endif

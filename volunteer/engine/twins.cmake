@@ -17,3 +17,7 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(matmul_vnni512.c PROPERTIES
     COMPILE_OPTIONS "-mavx2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512vnni;${optimise}")
 endif()
+if(NOT EMSCRIPTEN)
+  target_sources(engine PRIVATE class_f32.c)
+  target_link_libraries(engine PRIVATE m)
+endif()

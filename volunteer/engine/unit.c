@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "redundancy/fingerprint.h"
+#include "redundancy/project.h"
 
 _Static_assert((int)REDUN_PRINT_LEN == (int)SYN1_PRINT_LEN,
                "fingerprints do not fit the frame");
@@ -172,13 +172,23 @@ static void answers_place(struct unit *unit, const struct bind_model *model)
     }
 }
 
-static enum err header_check(const struct syn1_header *h,
-                             const struct bind_model *model,
-                             const uint8_t id[SYN1_ID_LEN])
+// May it be computed in that class here? Exact work is within class f32.
+static bool class_fits(const struct unit_reader *reader, uint8_t kernel_class)
 {
+    if (kernel_class == ENGINE_CLASS_EXACT)
+        return reader->kernel_class == ENGINE_CLASS_EXACT;
+    return kernel_class == ENGINE_CLASS_F32 && !reader->model->has_head;
+}
+
+static enum err header_check(const struct syn1_header *h,
+                             const struct unit_reader *reader)
+{
+    const struct bind_model *model = reader->model;
+
     if (h->kind != SYN1_UNIT)
         return ERR_FORMAT;
-    if (memcmp(h->model, id, SYN1_ID_LEN) != 0 || h->kernel_class != 0 ||
+    if (memcmp(h->model, reader->id, SYN1_ID_LEN) != 0 ||
+        !class_fits(reader, h->kernel_class) ||
         h->span_first != model->span_first || h->span_end != model->span_end)
         return ERR_NOT_FOUND;
     if ((h->flags & SYN1_ROWS) && h->dim != model->config.d_model)
@@ -186,17 +196,17 @@ static enum err header_check(const struct syn1_header *h,
     return ERR_OK;
 }
 
-enum err unit_read(struct unit *unit, const struct bind_model *model,
-                   const uint8_t id[SYN1_ID_LEN], const uint8_t *frame,
-                   size_t len)
+enum err unit_read(struct unit *unit, const struct unit_reader *reader,
+                   const uint8_t *frame, size_t len)
 {
+    const struct bind_model *model = reader->model;
     struct syn1_frame parsed;
     struct syn1_unit_seq in;
     uint64_t answers = 0;
     enum err err = syn1_parse(frame, len, &parsed);
 
     if (!err)
-        err = header_check(&parsed.header, model, id);
+        err = header_check(&parsed.header, reader);
     if (err)
         return err;
     unit->header = parsed.header;
@@ -250,11 +260,16 @@ void unit_put_logprob(struct unit_seq *seq, const struct sampler_top *own,
     }
 }
 
-void unit_put_print(struct unit_seq *seq, uint64_t seed, const uint8_t *row,
-                    size_t len)
+void unit_put_print(const struct unit *unit, struct unit_seq *seq,
+                    const uint8_t *row)
 {
-    redun_print(seq->prints + (size_t)seq->n_prints * SYN1_PRINT_LEN, seed, row,
-                len);
+    uint8_t *out = seq->prints + (size_t)seq->n_prints * SYN1_PRINT_LEN;
+    uint64_t seed = unit->header.print_seed;
+
+    if (unit->header.kernel_class == ENGINE_CLASS_F32)
+        redun_project(out, seed, redun_seed_reference(seed), row, unit->dim);
+    else
+        redun_print(out, seed, row, syn1_row_len(unit->dim));
     seq->n_prints++;
 }
 

@@ -44,12 +44,18 @@ size_t unit_bytes(const struct unit *unit);
 // The most that unit_bytes can be.
 size_t unit_need(size_t answers_max);
 
-// Parse a frame, check it against the model, and make room for its answers:
+// Who reads a unit.
+struct unit_reader {
+    const struct bind_model *model;
+    const uint8_t *id; // the model's, SYN1_ID_LEN bytes
+    enum engine_class kernel_class;
+};
+
+// Parse a frame, check it against the reader, and make room for its answers:
 // sequences that these do not fit have status SYN1_NO_ROOM then. Errors as
 // engine_run; unit holds nothing of use then.
-MUST_USE enum err unit_read(struct unit *unit, const struct bind_model *model,
-                            const uint8_t id[SYN1_ID_LEN], const uint8_t *frame,
-                            size_t len);
+MUST_USE enum err unit_read(struct unit *unit, const struct unit_reader *reader,
+                            const uint8_t *frame, size_t len);
 
 // Tokens of given row i; only where the frame has tokens.
 uint32_t unit_token(const struct unit_seq *seq, uint32_t i);
@@ -62,8 +68,10 @@ bool unit_predicts(const struct unit_seq *seq, uint32_t i);
 void unit_put_logprob(struct unit_seq *seq, const struct sampler_top *own,
                       const struct sampler_top *tops);
 void unit_put_token(struct unit_seq *seq, uint32_t token);
-void unit_put_print(struct unit_seq *seq, uint64_t seed, const uint8_t *row,
-                    size_t len);
+
+// Append the fingerprint of a row in wire form, of the unit's class.
+void unit_put_print(const struct unit *unit, struct unit_seq *seq,
+                    const uint8_t *row);
 
 // Write the result frame. compute_us goes into its header. ERR_FULL.
 MUST_USE enum err unit_write(struct unit *unit, uint64_t compute_us,

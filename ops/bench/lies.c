@@ -1,0 +1,173 @@
+// lies - how far wrong work is from the truth, and how much of it the limits
+// of redundancy/tolerance.h find.
+//
+//   lies HF_DIR ROWS STINTS SEED
+//
+// Stints of ROWS rows behind a prompt of 32, in class f32, by a cheat that
+// computes exactly but for its lie. A line a span and mode:
+//
+//   model mode first end stints wrong found least 0.1% 1%
+//
+// the last three being distances as `tolerance` prints them.
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "golden.h"
+#include "packed.h"
+#include "trial.h"
+
+enum { LAYERS = 6, N_PROMPT = 32, ROWS_MAX = 256 };
+
+struct lies {
+    const char *model;
+    struct packed packed;
+    struct golden golden;
+    uint32_t n_rows, n_stints;
+    uint64_t random;
+    uint64_t *distances; // n_stints
+};
+
+static int by_size(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+static bool number(const char *text, uint32_t *out)
+{
+    uint32_t v = 0;
+
+    if (!*text || strlen(text) > 8)
+        return false;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9')
+            return false;
+        v = v * 10 + (uint32_t)(*text - '0');
+    }
+    *out = v;
+    return true;
+}
+
+static uint32_t below(struct lies *l, uint32_t n)
+{
+    l->random = l->random * UINT64_C(6364136223846793005) +
+                UINT64_C(1442695040888963407);
+    return (uint32_t)((l->random >> 32) * n >> 32);
+}
+
+// A piece of the model's text.
+static void tokens_choose(struct lies *l, uint8_t *tokens, uint32_t n)
+{
+    const struct golden_window *w =
+        &l->golden.windows[below(l, (uint32_t)l->golden.n_windows)];
+    uint32_t from = below(l, w->n);
+    struct bytes_out out = {.ptr = tokens, .cap = (size_t)n * 4};
+
+    for (uint32_t i = 0; i < n; i++)
+        bytes_put_u32(&out, w->ids[(from + i) % w->n]);
+}
+
+static struct trial_verdict stint(struct lies *l, struct engine *before,
+                                  const struct trial_grid *g, uint64_t id)
+{
+    uint8_t tokens[(N_PROMPT + ROWS_MAX) * 4];
+    uint32_t n = N_PROMPT + l->n_rows;
+    struct trial_rows t = {
+        .id = id, .tokens = tokens, .n_rows = n, .step0 = 0, .step = n};
+    struct trial_verdict v;
+    uint8_t *rows = NULL;
+
+    tokens_choose(l, tokens, n);
+    if (before) {
+        rows = trial_compute(NULL, before, &t);
+        t.rows = rows;
+        t.tokens = NULL;
+    }
+    t.seed = (uint64_t)below(l, UINT32_MAX) << 32;
+    t.kernel_class = ENGINE_CLASS_F32;
+    t.step0 = N_PROMPT;
+    v = trial_span(g, &t);
+    free(rows);
+    return v;
+}
+
+static struct engine *engine_over(const struct lies *l, uint32_t first,
+                                  uint32_t end)
+{
+    struct engine_options options = {.n_slots = 1};
+
+    return packed_engine(&l->packed, first, end, &options);
+}
+
+static void span(struct lies *l, enum cheat_mode mode, uint32_t first,
+                 uint32_t end)
+{
+    struct cheat_plan plan = {
+        .mode = mode, .chance = 1000, .flip = 1000, .seed = l->random};
+    struct engine_options options = {.n_slots = 1};
+    struct engine *before = first ? engine_over(l, 0, first) : NULL;
+    struct trial_grid g = {.engine = engine_over(l, first, end),
+                           .checker = engine_over(l, first, end)};
+    uint32_t wrong = 0, found = 0, n = l->n_stints;
+    double width = 256.0;
+
+    if (cheat_new(&plan, l->packed.shards + first, end - first, &options,
+                  &g.cheat)) {
+        fprintf(stderr, "lies: no cheat\n");
+        exit(1);
+    }
+    for (uint32_t s = 0; s < n; s++) {
+        struct trial_verdict v = stint(l, before, &g, s + 1);
+
+        wrong += v.wrong;
+        found += v.found;
+        l->distances[s] = v.distance;
+    }
+    qsort(l->distances, n, sizeof *l->distances, by_size);
+    printf("%s %s %u %u %u %u %u %.3f %.3f %.3f\n", l->model, cheat_name(mode),
+           first, end, n, wrong, found, (double)l->distances[0] / width,
+           (double)l->distances[n / 1000] / width,
+           (double)l->distances[n / 100] / width);
+    fflush(stdout);
+    cheat_free(g.cheat);
+    engine_free(before);
+    engine_free(g.engine);
+    engine_free(g.checker);
+}
+
+int main(int argc, char **argv)
+{
+    static const enum cheat_mode modes[] = {
+        CHEAT_WEIGHTS4, CHEAT_MATRIX4, CHEAT_LAYER,
+        CHEAT_CONTEXT,  CHEAT_REPLAY,  CHEAT_RANDOM,
+        CHEAT_KV,       CHEAT_ECHO,    CHEAT_EXPONENTS};
+    static const uint32_t spans[][2] = {{0, 1}, {2, 3}, {0, 4}, {1, 5}};
+    struct lies l = {0};
+    uint32_t seed;
+    char path[512];
+
+    if (argc != 5 || !number(argv[2], &l.n_rows) || l.n_rows < 1 ||
+        l.n_rows > ROWS_MAX || !number(argv[3], &l.n_stints) ||
+        l.n_stints < 1 || !number(argv[4], &seed)) {
+        fprintf(stderr, "usage: lies HF_DIR ROWS STINTS SEED\n");
+        return 2;
+    }
+    snprintf(path, sizeof path, "%s/golden.json", argv[1]);
+    l.model = argv[1];
+    l.random = seed;
+    l.golden = golden_load(path);
+    l.packed = packed_from(argv[1], LAYERS, true);
+    l.distances = calloc(l.n_stints, sizeof *l.distances);
+    if (!l.distances)
+        return 1;
+    for (size_t s = 0; s < sizeof spans / sizeof *spans; s++)
+        for (size_t m = 0; m < sizeof modes / sizeof *modes; m++)
+            span(&l, modes[m], spans[s][0], spans[s][1]);
+    free(l.distances);
+    packed_release(&l.packed);
+    golden_release(&l.golden);
+    return 0;
+}
