@@ -13,6 +13,7 @@
 
 #include "cli.h"
 #include "engine/engine.h"
+#include "stand_in.h"
 #include "whole_model.h"
 
 static const char help[] =
@@ -53,8 +54,7 @@ enum {
     OPT_CACERT,
     OPT_REFEREE,
     OPT_QUIET,
-    OPT_WRONG, // the last two are for tests, and not in the help
-    OPT_DELAY,
+    OPT_DELAY, // for tests, and not in the help
     OPT_HELP,
 };
 
@@ -71,7 +71,6 @@ static const struct option longopts[] = {
     {"cacert", required_argument, NULL, OPT_CACERT},
     {"referee", no_argument, NULL, OPT_REFEREE},
     {"quiet", no_argument, NULL, OPT_QUIET},
-    {"wrong", required_argument, NULL, OPT_WRONG},
     {"delay-ms", required_argument, NULL, OPT_DELAY},
     {"help", no_argument, NULL, OPT_HELP},
     {0},
@@ -82,21 +81,6 @@ struct volunteer_options {
     const char *account_file;
     bool quiet, terminal;
 };
-
-// "MODE" or "MODE:N": falsify each N-th result.
-static bool wrong_parse(char *text, struct native_volunteer *run)
-{
-    char *colon = strchr(text, ':');
-    uint64_t every = 1;
-
-    if (colon) {
-        *colon = '\0';
-        if (!cli_u64(colon + 1, 1, 1000000, &every))
-            return false;
-    }
-    run->wrong_every = (unsigned)every;
-    return native_wrong_parse(text, &run->wrong) == ERR_OK;
-}
 
 // Read a number into *out. False, with the complaint printed, if it is none.
 static bool number_read(const char *argv0, const char *name, uint64_t min,
@@ -155,11 +139,6 @@ static bool option_read(const char *argv0, int opt, struct volunteer_options *o)
         if (whole_model_isa(optarg, &run->isa))
             return true;
         cli_usage(argv0, "--isa %s: not one of " WHOLE_MODEL_ISAS, optarg);
-        return false;
-    case OPT_WRONG:
-        if (wrong_parse(optarg, run))
-            return true;
-        cli_usage(argv0, "--wrong %s: no such mode", optarg);
         return false;
     case OPT_REFEREE:
         run->profile.operator_key = getenv("SYNAPSE_OPERATOR_KEY");
@@ -263,6 +242,11 @@ static int stop_fd_open(void)
 
 int cli_volunteer(int argc, char **argv)
 {
+    return cli_volunteer_as(argc, argv, NULL);
+}
+
+int cli_volunteer_as(int argc, char **argv, const struct cli_stand_in *other)
+{
     struct volunteer_options o = {
         .run = {.profile = {.name = "",
                             .n_threads = processors(),
@@ -293,6 +277,11 @@ int cli_volunteer(int argc, char **argv)
     err = native_account_load(o.account_file, o.run.profile.account);
     if (err)
         return cli_fail(argv[0], "%s: %s", o.account_file, err_text(err));
+    if (other) {
+        o.run.source = other->source;
+        o.run.run = other->run;
+        o.run.run_ctx = other->run_ctx;
+    }
     signal(SIGPIPE, SIG_IGN); // a lost connection is an error, no end
     o.run.stop_fd = stop_fd_open();
     if (o.run.stop_fd < 0)

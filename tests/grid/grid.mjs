@@ -142,11 +142,12 @@ export async function runLocal(request) {
 
 /** A started native volunteer. */
 export class Volunteer {
-  /** @param {string} name @param {string[]} args @param {string} log */
-  constructor(name, args, log) {
+  /** @param {string} name @param {string[]} args @param {string} log
+   * @param {string} [program] */
+  constructor(name, args, log, program = path.join(BIN, 'synapse')) {
     this.name = name;
     const out = openSync(log, 'a');
-    this.child = spawn(path.join(BIN, 'synapse'), args, { stdio: ['ignore', out, out], env: ENV });
+    this.child = spawn(program, args, { stdio: ['ignore', out, out], env: ENV });
     this.ended = once(this.child, 'exit');
     this.log = log;
   }
@@ -254,11 +255,26 @@ export class Grid {
   /** @param {string} name @param {string[]} [args] more arguments
    * @returns {Volunteer} */
   volunteer(name, args = []) {
+    return this.#volunteer(name, ['volunteer', this.url, ...args]);
+  }
+
+  /** A volunteer that cheats, or only calls from an address of its own.
+   * @param {string} name @param {string} plan as tests/adversary/cheat.h says
+   * @param {string[]} [args] more arguments; `--from ADDRESS` is one
+   * @returns {Volunteer} */
+  liar(name, plan, args = []) {
+    return this.#volunteer(name, [this.url, '--models', this.models, '--cheat', plan, ...args],
+      path.join(BUILD, 'tests/adversary/liar'));
+  }
+
+  /** @param {string} name @param {string[]} args @param {string} [program] */
+  #volunteer(name, args, program) {
     const volunteer = new Volunteer(
       name,
-      ['volunteer', this.url, '--name', name, '--account-file', path.join(this.folder, `${name}.account`),
-        '--cache', path.join(this.folder, `cache-${name}`), '--memory', '1G', ...args],
+      [...args, '--name', name, '--account-file', path.join(this.folder, `${name}.account`),
+        '--cache', path.join(this.folder, `cache-${name}`), '--memory', '1G'],
       path.join(this.folder, `${name}.log`),
+      program,
     );
     this.volunteers.push(volunteer);
     if (volunteer.child.pid) this.pids.add(volunteer.child.pid);

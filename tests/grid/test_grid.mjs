@@ -87,7 +87,7 @@ test('a lone device completes a batch', async () => {
 test('a volunteer that answers wrongly gets no wrong line delivered and shows on the leaderboard', async () => {
   const grid = await Grid.start();
   try {
-    grid.volunteer('Mallory', ['--wrong', 'token', '--sequences', '4']);
+    grid.liar('Mallory', 'token', ['--sequences', '4']);
     grid.volunteer('Ada', ['--sequences', '4']);
     const lines = await grid.compute(requests);
     assertTrue(lines);
@@ -105,7 +105,7 @@ for (const mode of ['print', 'short', 'unit', 'frame']) {
   test(`lines are right beside a volunteer with wrong results (${mode})`, async () => {
     const grid = await Grid.start();
     try {
-      grid.volunteer('Mallory', ['--wrong', `${mode}:2`, '--sequences', '4']);
+      grid.liar('Mallory', `${mode},chance=500`, ['--sequences', '4']);
       grid.volunteer('Ada', ['--sequences', '4']);
       assertTrue(await grid.compute(requests));
     } finally {

@@ -164,7 +164,11 @@ static void unit_run(struct native_compute *c, struct unit *unit)
     size_t out_len;
 
     unit->err =
-        engine_run(unit->model->engine, unit->frame, unit->len, &out, &out_len);
+        c->config.run
+            ? c->config.run(c->config.run_ctx, unit->model->engine, unit->frame,
+                            unit->len, native_compute_step, c, &out, &out_len)
+            : engine_run(unit->model->engine, unit->frame, unit->len, &out,
+                         &out_len);
     if (unit->err)
         return;
     unit->result = malloc(out_len);
@@ -174,8 +178,6 @@ static void unit_run(struct native_compute *c, struct unit *unit)
     }
     memcpy(unit->result, out, out_len);
     unit->result_len = out_len;
-    if (c->config.wrong && c->n_done % c->config.wrong_every == 0)
-        native_wrong_apply(c->config.wrong, unit->result, &unit->result_len);
 }
 
 // Book a unit that ended. With the lock held.
@@ -250,8 +252,6 @@ enum err native_compute_new(const struct native_compute_config *config,
     if (!c)
         return ERR_NOMEM;
     c->config = *config;
-    if (c->config.wrong_every == 0)
-        c->config.wrong_every = 1;
     pthread_mutex_init(&c->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

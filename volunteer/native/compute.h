@@ -4,18 +4,24 @@
 #ifndef NATIVE_COMPUTE_H
 #define NATIVE_COMPUTE_H
 
-#include "native/misbehave.h"
 #include "native/models.h"
 #include "native/session.h"
 
 struct native_compute;
 
+// In the place of engine_run, for tests. step(step_ctx, 0, 1) tells whether to
+// go on.
+typedef enum err native_run_fn(void *ctx, struct engine *engine,
+                               const uint8_t *frame, size_t len,
+                               engine_step_fn *step, void *step_ctx,
+                               const uint8_t **out, size_t *out_len);
+
 struct native_compute_config {
-    struct native_net *net;  // woken when a unit is done
-    unsigned intensity;      // percent of the time to compute, 1 .. 100
-    unsigned delay_ms;       // wait so long before each unit
-    enum native_wrong wrong; // falsify ...
-    unsigned wrong_every;    // ... one result in so many (1 ..)
+    struct native_net *net; // woken when a unit is done
+    unsigned intensity;     // percent of the time to compute, 1 .. 100
+    unsigned delay_ms;      // wait so long before each unit
+    native_run_fn *run;     // NULL: engine_run
+    void *run_ctx;
 };
 
 // What is in hand, and how fast it goes.

@@ -157,6 +157,8 @@ static bool options_common(struct native_net *net, struct transfer *t,
     ok &= !curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
     ok &= !curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)STALL_S);
     ok &= !curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    if (net->config.source)
+        ok &= !curl_easy_setopt(e, CURLOPT_INTERFACE, net->config.source);
     if (net->config.cacert)
         ok &= !curl_easy_setopt(e, CURLOPT_CAINFO, net->config.cacert);
     return ok;

@@ -23,6 +23,7 @@ struct native_net;
 
 struct native_net_config {
     const char *cacert; // PEM file of certificates to trust instead, or NULL
+    const char *source; // address to call from, or NULL: any
     int stop_fd;        // when readable all work ends; -1: none
 };
 

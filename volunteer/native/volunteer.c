@@ -425,6 +425,7 @@ enum err native_volunteer_run(const struct native_volunteer *config, char *why,
     snprintf(why, why_len, "%s", "");
     err =
         native_net_new(&(struct native_net_config){.cacert = config->cacert,
+                                                   .source = config->source,
                                                    .stop_fd = config->stop_fd},
                        &run.net);
     if (!err)
@@ -435,8 +436,8 @@ enum err native_volunteer_run(const struct native_volunteer *config, char *why,
             &(struct native_compute_config){.net = run.net,
                                             .intensity = config->intensity,
                                             .delay_ms = config->delay_ms,
-                                            .wrong = config->wrong,
-                                            .wrong_every = config->wrong_every},
+                                            .run = config->run,
+                                            .run_ctx = config->run_ctx},
             &run.compute);
     if (!err)
         err = models_start(&run, why, why_len);

@@ -4,9 +4,7 @@
 #ifndef NATIVE_VOLUNTEER_H
 #define NATIVE_VOLUNTEER_H
 
-#include "engine/kernels.h"
-#include "native/misbehave.h"
-#include "native/session.h"
+#include "native/compute.h"
 
 enum native_event_kind {
     NATIVE_JOINED,      // text: our id
@@ -37,8 +35,9 @@ struct native_volunteer {
 
     // For tests.
     unsigned delay_ms;
-    enum native_wrong wrong;
-    unsigned wrong_every;
+    const char *source; // address that calls come from, or NULL
+    native_run_fn *run; // in the place of engine_run, or NULL
+    void *run_ctx;
 
     void (*on_event)(const struct native_event *event, void *ctx); // or NULL
     void *ctx;
