@@ -50,6 +50,7 @@ void matmul_lay_ref(struct matmul_panel *panels, uint32_t t, const int8_t *q,
     struct matmul_panel *panel = panels + (size_t)(t / MATMUL_PANEL_ROWS) * G;
 
     for (uint32_t g = 0; g < G; g++, panel++) {
+        panel->wide[r] = 0;
         panel->shift[r] = e_max - e[g] + (int32_t)matmul_spare(G);
         for (int part = 0; part < 4; part++, q += 16) {
             int32_t sum[2] = {0}, abs[2] = {0};
@@ -63,7 +64,7 @@ void matmul_lay_ref(struct matmul_panel *panels, uint32_t t, const int8_t *q,
                 panel->part[part].fix[r][h] =
                     (int16_t)(uint16_t)(-FORMAT_WEIGHT_BIAS * sum[h]);
                 if (abs[h] > MATMUL_TAME_MAX)
-                    panel->shift[r] |= MATMUL_WIDE;
+                    panel->wide[r] = 1;
             }
         }
     }

@@ -49,12 +49,12 @@ struct matmul_panel {
         // modulo 2^16
         int16_t fix[MATMUL_PANEL_ROWS][2];
     } part[4];
-    int32_t shift[MATMUL_PANEL_ROWS]; // e_max - e + spare; with MATMUL_WIDE or
+    int32_t shift[MATMUL_PANEL_ROWS]; // e_max - e + spare
+    // 1: not tame, the |q| of some fix add up to more than MATMUL_TAME_MAX
+    uint8_t wide[MATMUL_PANEL_ROWS];
 };
 
-// In the shift of a group that is not tame: where the |q| of some fix add up to
-// more than MATMUL_TAME_MAX.
-enum { MATMUL_WIDE = 1 << 8, MATMUL_TAME_MAX = INT16_MAX / FORMAT_WEIGHT_MAX };
+enum { MATMUL_TAME_MAX = INT16_MAX / FORMAT_WEIGHT_MAX };
 
 // Lay row t, of G groups and quantised, into its panels (as in matmul_input).
 // q is aligned to 64.

@@ -111,11 +111,11 @@ dots_wide(__m256i *dot, const uint8_t *w, const struct matmul_panel *panel,
 // Whether any of the first R rows is wide.
 static inline bool is_wide(const struct matmul_panel *panel, int R)
 {
-    int32_t all = 0;
+    uint64_t wide;
 
-    for (int r = 0; r < R; r++)
-        all |= panel->shift[r];
-    return all & MATMUL_WIDE;
+    _Static_assert(sizeof wide == sizeof panel->wide, "a byte a row");
+    memcpy(&wide, panel->wide, sizeof wide);
+    return wide & UINT64_MAX >> 8 * (MATMUL_PANEL_ROWS - R);
 }
 
 // R rows from t on, the first ones of a panel, against 8 rows of block b, from
@@ -150,8 +150,7 @@ tile(int32_t *out, size_t ld, const struct matmul_input *in, uint32_t t,
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++)
             acc[r] = _mm256_add_epi32(
-                acc[r], x86_scale(dot[r], mant,
-                                  (uint8_t)panel->shift[r] & ~MATMUL_WIDE));
+                acc[r], x86_scale(dot[r], mant, (uint32_t)panel->shift[r]));
     }
     for (int r = 0; r < R; r++)
         x86_finish(out + (size_t)r * ld, acc[r],
@@ -265,7 +264,6 @@ void matmul_lay_avx2(struct matmul_panel *panels, uint32_t t, const int8_t *q,
             }
         }
         panel->shift[r] = e_max - e[g] + spare;
-        if (!_mm256_testz_si256(wide, wide))
-            panel->shift[r] |= MATMUL_WIDE;
+        panel->wide[r] = !_mm256_testz_si256(wide, wide);
     }
 }

@@ -4,7 +4,7 @@
 target_sources(engine PRIVATE dispatch.c)
 if(EMSCRIPTEN)
   target_sources(engine PRIVATE attention_simd.c matmul_simd.c norm_simd.c
-    quantise_simd.c)
+    quantise_simd.c tables_simd.c)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(optimise $<$<NOT:$<CONFIG:Debug>>:-O3>)
   set(avx2 attention_avx2.c matmul_avx2.c norm_avx2.c quantise_avx2.c

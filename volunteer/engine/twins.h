@@ -26,5 +26,7 @@ engine_scores_fn engine_scores_simd;
 engine_mix_fn engine_mix_simd;
 engine_quantise_fn engine_quantise_simd;
 engine_norm_fn engine_norm_simd;
+engine_act_fn engine_act_simd;
+engine_weights_fn engine_weights_simd;
 
 #endif
