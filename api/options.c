@@ -21,6 +21,9 @@ static const char usage[] =
     "  --web DIR            the pages (default: ../web beside this program)\n"
     "  --tls-cert FILE --tls-key FILE   serve https (PEM)\n"
     "  --trust-proxy CIDR   believe X-Forwarded-For from there (repeatable)\n"
+    "  --same-place CIDR    a classroom or household: volunteers there do not\n"
+    "                       count as sharing a block (repeatable; default\n"
+    "                       loopback)\n"
     "  --allow-private-callbacks   deliver to http and private addresses too\n"
     "  --callback-ms N      time for a receiver to answer (default 15000)\n"
     "  --no-referee         start no referee volunteer\n"
@@ -44,6 +47,7 @@ enum {
     OPT_TLS_CERT,
     OPT_TLS_KEY,
     OPT_TRUST_PROXY,
+    OPT_SAME_PLACE,
     OPT_ALLOW_PRIVATE,
     OPT_CALLBACK_MS,
     OPT_NO_REFEREE,
@@ -66,6 +70,7 @@ static const struct option long_options[] = {
     {"tls-cert", required_argument, NULL, OPT_TLS_CERT},
     {"tls-key", required_argument, NULL, OPT_TLS_KEY},
     {"trust-proxy", required_argument, NULL, OPT_TRUST_PROXY},
+    {"same-place", required_argument, NULL, OPT_SAME_PLACE},
     {"allow-private-callbacks", no_argument, NULL, OPT_ALLOW_PRIVATE},
     {"callback-ms", required_argument, NULL, OPT_CALLBACK_MS},
     {"no-referee", no_argument, NULL, OPT_NO_REFEREE},
@@ -153,6 +158,10 @@ static bool apply(struct api_options *opt, int c, const char *arg)
         return opt->n_trust_proxy < API_TRUST_PROXY_MAX &&
                api_cidr_parse(arg, &opt->trust_proxy[opt->n_trust_proxy++]) ==
                    ERR_OK;
+    case OPT_SAME_PLACE:
+        return opt->n_same_place < API_PLACES_MAX &&
+               api_cidr_parse(arg, &opt->same_place[opt->n_same_place++]) ==
+                   ERR_OK;
     case OPT_ALLOW_PRIVATE:
         return opt->allow_private_callbacks = true;
     case OPT_CALLBACK_MS:
@@ -217,6 +226,12 @@ static bool defaults_fill(struct api_options *opt)
         n = snprintf(opt->files, sizeof opt->files, "%.4000s/files", opt->data);
     if (!opt->web[0])
         m = snprintf(opt->web, sizeof opt->web, "%.4000s/../web", opt->bin);
+    if (!opt->n_same_place) {
+        if (api_cidr_parse("127.0.0.0/8", &opt->same_place[0]) != ERR_OK ||
+            api_cidr_parse("::1", &opt->same_place[1]) != ERR_OK)
+            return false;
+        opt->n_same_place = 2;
+    }
     return n < (int)sizeof opt->files && m < (int)sizeof opt->web;
 }
 

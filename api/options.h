@@ -8,7 +8,7 @@
 
 #include "api/address.h"
 
-enum { API_PATH_MAX = 4096, API_TRUST_PROXY_MAX = 16 };
+enum { API_PATH_MAX = 4096, API_TRUST_PROXY_MAX = 16, API_PLACES_MAX = 16 };
 
 struct api_options {
     char data[API_PATH_MAX];  // absolute once the server has started
@@ -23,6 +23,9 @@ struct api_options {
     char tls_key[API_PATH_MAX];
     struct api_cidr trust_proxy[API_TRUST_PROXY_MAX];
     size_t n_trust_proxy;
+    // Blocks that volunteers may share; loopback unless one is named.
+    struct api_cidr same_place[API_PLACES_MAX];
+    size_t n_same_place;
     bool allow_private_callbacks;
     uint32_t callback_ms; // for a receiver to answer
     bool no_referee;

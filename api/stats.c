@@ -52,7 +52,7 @@ static void on_stats(enum err err, const struct sched_stats *s, void *ctx)
     api_reply_json(
         req, 200,
         json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I, "
-                  "s:I, s:o}",
+                  "s:I, s:I, s:f, s:o}",
                   "volunteers", volunteers, "online", (json_int_t)s->online,
                   "referees", (json_int_t)s->referees, "queued",
                   (json_int_t)s->queued, "running", (json_int_t)s->running,
@@ -61,8 +61,9 @@ static void on_stats(enum err err, const struct sched_stats *s, void *ctx)
                   (json_int_t)s->failed, "tokens", (json_int_t)s->tokens,
                   "tokens_per_s", s->tokens_per_s, "disagreements",
                   (json_int_t)s->disagreements, "rollbacks",
-                  (json_int_t)s->rollbacks, "models",
-                  models_json(&req->server->models)));
+                  (json_int_t)s->rollbacks, "bans", (json_int_t)s->bans,
+                  "longest_check_wait_s", (double)s->check_wait_ms / 1000,
+                  "models", models_json(&req->server->models)));
 }
 
 void api_stats_get(struct api_request *req)
@@ -174,6 +175,12 @@ static void grid_metrics(FILE *out, const struct sched_stats *s)
            (double)s->disagreements);
     metric(out, "rollbacks_total", "counter", "Sequences rolled back.",
            (double)s->rollbacks);
+    metric(out, "bans_total", "counter", "Accounts banned.", (double)s->bans);
+    metric(out, "checks_total", "counter", "Checks given out.",
+           (double)s->checks);
+    metric(out, "check_wait_longest_seconds", "gauge",
+           "The longest that a line waited for its check to start, ever.",
+           (double)s->check_wait_ms / 1000);
     metric(out, "jobs", "gauge", "Jobs waiting or due.", (double)s->jobs);
     metric(out, "callbacks", "gauge", "Callbacks waiting or due.",
            (double)s->callbacks);

@@ -165,10 +165,22 @@ static void joiner_read(struct api_request *req, struct api_fields *f,
     referee_check(req, f, j);
 }
 
+// Its address block, "" in a place that volunteers may share.
+static void block_of(struct api_request *req, char out[API_BLOCK_TEXT_MAX])
+{
+    const struct api_options *opt = &req->server->options;
+    struct api_address address;
+
+    api_request_address(req, &address);
+    api_address_block(&address, out);
+    for (size_t i = 0; i < opt->n_same_place; i++)
+        if (api_cidr_has(&opt->same_place[i], &address))
+            *out = '\0';
+}
+
 void api_volunteer_join(struct api_request *req)
 {
     struct sched_joiner joiner = {0};
-    struct api_address address;
     char block[API_BLOCK_TEXT_MAX];
     struct api_fields f;
     struct join *join;
@@ -199,8 +211,7 @@ void api_volunteer_join(struct api_request *req)
     if (!err) {
         joiner.who.id = join->id;
         api_secret_hash(join->token, joiner.who.token_hash);
-        api_request_address(req, &address);
-        api_address_block(&address, block);
+        block_of(req, block);
         joiner.block = block;
         err = sched_volunteer_join(req->server->store, &joiner, on_joined, req);
     }

@@ -54,6 +54,9 @@ static void read_head(struct sched_walk *walk, struct sched_stats *s)
     s->units_out = sched_walk_u64(walk);
     s->jobs = sched_walk_u64(walk);
     s->callbacks = sched_walk_u64(walk);
+    s->bans = sched_walk_u64(walk);
+    s->checks = sched_walk_u64(walk);
+    s->check_wait_ms = sched_walk_u64(walk);
 }
 
 static void read_volunteer(struct sched_walk *walk,

@@ -26,7 +26,9 @@ struct sched_stats {
     uint64_t units, faults, disagreements, rollbacks; // ever
     uint64_t units_out;                               // leased now
     uint64_t jobs, callbacks;                         // waiting or due
-    size_t n_volunteers;                              // listed, at most 100
+    uint64_t bans, checks;  // ever; checks that were given out
+    uint64_t check_wait_ms; // the longest that one had waited for that
+    size_t n_volunteers;    // listed, at most 100
     const struct sched_volunteer_stats *volunteers;
 };
 

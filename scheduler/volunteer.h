@@ -26,7 +26,8 @@ struct sched_joiner {
     uint8_t kernel_class;            // 0 exact
     uint64_t memory;                 // bytes
     uint32_t threads;
-    const char *block; // its address block, 0 .. SCHED_ID_MAX bytes
+    const char *block; // its address block, 0 .. SCHED_ID_MAX bytes, "": shared
+                       // by many, which tells nothing
     bool referee;      // the caller has checked the operator's key
 };
 

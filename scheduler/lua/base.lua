@@ -59,7 +59,7 @@ local function R(...) return redis.call(...) end
 local base, volunteer, sequence, unit, take = {}, {}, {}, {}, {}
 local commit, file, batch, ask, stats = {}, {}, {}, {}, {}
 local trust, fair, log, stage, flow, plan = {}, {}, {}, {}, {}, {}
-local quota, receipt, detour, callback = {}, {}, {}, {}
+local quota, receipt, detour, callback, place = {}, {}, {}, {}, {}
 
 -- The context of one call.
 function base.open(keys)

@@ -6,56 +6,11 @@
 -- unit can be sized to take policy.unit_ms.
 local SCAN = 64 -- candidates looked at in a queue
 
--- The accounts that computed a sequence, or were wrong about it.
-local function involved(s)
-  local set = cmsgpack.unpack(s.bad)
-  for _, t in ipairs(cmsgpack.unpack(s.sn)) do set[t[2]] = true end
-  if s.cw and s.cw ~= '' then set[cmsgpack.unpack(s.cw)[2]] = true end
-  if s.ck and s.ck ~= '' then
-    for _, c in ipairs(cmsgpack.unpack(s.ck)) do set[c[2]] = true end
-  end
-  return set
-end
-
--- How many accounts online are not in set.
-local function others(x, set)
-  local n = R('HLEN', x.P .. 'oa')
-  for a in pairs(set) do n = n - R('HEXISTS', x.P .. 'oa', a) end
-  return n
-end
-
--- May an account that is trusted, or is not, check what these stints made?
--- Newcomers do not vouch for newcomers.
-local function may_vouch(x, p, stints, trusted)
-  if trusted then return true end
-  for _, a in ipairs(trust.makers(stints)) do
-    if not trust.trusted(x, p, a) then return false end
-  end
-  return true
-end
-
--- Is anyone online who may check s? set: those involved in it.
-local LOOK = 100 -- accounts
-local function vouchers(x, c, s, set)
-  if others(x, set) <= 0 then return false end
-  if may_vouch(x, c.p, s.sn, false) then return true end
-  if not c.vouchers then
-    c.vouchers = {}
-    for _, a in ipairs(R('HRANDFIELD', x.P .. 'oa', LOOK)) do
-      if trust.trusted(x, c.p, a) then table.insert(c.vouchers, a) end
-    end
-  end
-  for _, a in ipairs(c.vouchers) do
-    if not set[a] then return true end
-  end
-  return false
-end
-
 -- Put sequence sid into the unit being formed, if it fits. kind as in unit.lua.
 local function add(x, c, sid, kind)
   local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'ep', 'at', 'np',
                       'mt', 'ps', 'own', 'kv', 'p', 'o', 'sm', 'bi', 'sp',
-                      'tag')
+                      'tag', 'tc')
   if not s.b or s.m ~= c.m then return false end
   local no, np, first, n_predict = #s.o / 4, tonumber(s.np), 0, 0
   local tokens = s.p .. s.o
@@ -109,39 +64,35 @@ local function share(x, c, key)
   return math.ceil(R('ZCARD', key) / math.max(n, 1))
 end
 
--- Lines of other accounts that wait for a check. Two newcomers are not paired
--- where there is a referee, else last.
+-- Lines of other accounts that wait for a check and that it suits; of another
+-- kind of hardware first. Where there is no referee, the others too, last.
 local function add_checks(x, c)
-  local queue = x.P .. 'c:' .. c.m
-  local later, refs = {}, R('SCARD', x.P .. 'refs') > 0
-  c.fresh, c.share = 0, share(x, c, queue)
+  local queue, refs = x.P .. 'c:' .. c.m, R('SCARD', x.P .. 'refs') > 0
+  local first, next, last = {}, {}, {}
   for _, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
-    if not room(c) then return end
     local s = base.load(sequence.key(x, sid), 'sn', 'bad', 'av', 'avt', 'ck',
                         'rf')
     if not s.sn then
       R('ZREM', queue, sid)
+    elseif sequence.avoids(x, s, c.vid) or s.rf == '1' and refs then
+      c.refused = true
     else
-      local set = involved(s)
-      if not set[c.v.a] and not sequence.avoids(x, s, c.vid) and
-         (s.rf ~= '1' or not refs) then
-        if not may_vouch(x, c.p, s.sn, c.trusted) then
-          if refs then
-            c.refused = true
-          else
-            table.insert(later, sid)
-          end
-        elseif add(x, c, sid, 'c') then
-          c.fresh = c.fresh + 1
-        end
+      local fits, other = place.fits(x, c, s)
+      if fits then
+        table.insert(other and first or next, sid)
+      elseif fits == false and not refs then
+        table.insert(last, sid)
       else
         c.refused = true
       end
     end
   end
-  for _, sid in ipairs(later) do
-    if not room(c) then return end
-    if add(x, c, sid, 'c') then c.fresh = c.fresh + 1 end
+  c.fresh, c.share = 0, share(x, c, queue)
+  for _, list in ipairs({first, next, last}) do
+    for _, sid in ipairs(list) do
+      if not room(c) then return end
+      if add(x, c, sid, 'c') then c.fresh = c.fresh + 1 end
+    end
   end
 end
 
@@ -155,7 +106,7 @@ local function add_disputes(x, c)
     local s = base.load(sequence.key(x, sid), 'sn', 'bad', 'cw')
     if not s.sn then
       R('ZREM', queue, sid)
-    elseif c.v.ref == '1' or not involved(s)[c.v.a] then
+    elseif c.v.ref == '1' or not place.involved(s)[c.v.a] then
       if add(x, c, sid, 'x') then c.fresh = c.fresh + 1 end
     end
   end
@@ -170,11 +121,12 @@ local function add_overdue(x, c)
   for i, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
     if not room(c) then return end
     local since = tonumber(R('ZSCORE', queue, sid))
-    local s = base.load(sequence.key(x, sid), 'sn', 'bad', 'ck', 'rf')
+    local s = base.load(sequence.key(x, sid), 'sn', 'bad', 'ck', 'rf',
+                        'av', 'avt')
     if not s.sn then
       R('ZREM', queue, sid)
     elseif s.rf == '1' or since <= due or
-           not vouchers(x, c, s, involved(s)) then
+           place.best(x, c, s) == 0 then
       if add(x, c, sid, 'c') then c.fresh = c.fresh + 1 end
     else
       c.next_ms = math.min(c.next_ms, math.max(since - due, 20))
@@ -194,7 +146,7 @@ local function add_new(x, c)
       R('ZREM', queue, sid)
     else
       local bad = cmsgpack.unpack(s.bad)
-      local shy = bad[c.v.a] and others(x, bad) > 0 or
+      local shy = bad[c.v.a] and place.others(x, bad) > 0 or
                   sequence.avoids(x, s, c.vid)
       if shy then
         c.refused = true
@@ -243,6 +195,7 @@ local function lease(x, c, uid)
       R('HSET', key, 'own', c.vid)
       if r.first == 0 then R('HSET', key, 'kv', 0) end
     end
+    if r.kind == 'c' then trust.waited(x, x.now - s.tc) end
     sequence.move(x, r.sid, s, r.kind == 'w' and 'r' or
                                r.kind == 'c' and 'k' or 'x')
     for _, v in ipairs({r.sid, tonumber(s.ep), r.first, r.first, r.n_predict,

@@ -3,12 +3,13 @@
 -- is there; the rest follows redundancy/trust.h and stints.h. In an account's
 -- hash:
 --   run  valid checks in a row    st, stt  strikes, as of when    ban "1"
---   n    stints that ended, ever
+--   n    stints that ended, ever    blk  address block of its last volunteer
 --   a:<a>:p  zset  its lines that are finished, undrawn -> number of its stint
 --   a:<a>:d  zset  its lines that are drawn and not yet checked -> the same
 --   b:<id>:p set   lines of a batch that are finished, undrawn
 --   pend     set   batches with such lines    left  set of accounts that left
---   In g: sc, sl  season (checks drawn by chance, lost)
+--   In g: sc, sl  season (checks drawn by chance, lost)   cwn, cwm  checks that
+--   were given out, the longest that one had waited for that, ms
 
 local function account(x, a) return x.P .. 'acct:' .. a end
 local function pending(x, a) return x.P .. 'a:' .. a .. ':p' end
@@ -142,6 +143,13 @@ function trust.agreed(x, p, sid, s)
     R('HINCRBY', account(x, a), 'ok', 1)
   end
   for _, a in ipairs(trust.makers(s.sn)) do advance(x, p, a, covers[a]) end
+end
+
+-- A check starts, ms after the line was drawn.
+function trust.waited(x, ms)
+  local g = x.P .. 'g'
+  R('HINCRBY', g, 'cwn', 1)
+  if ms > (tonumber(R('HGET', g, 'cwm')) or 0) then R('HSET', g, 'cwm', ms) end
 end
 
 -- A drawn line was wrong, and goes back.

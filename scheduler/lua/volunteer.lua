@@ -52,7 +52,7 @@ local function join(keys, args)
      #be < 200 then
     be = be == '' and args[5] or be .. ',' .. args[5]
   end
-  R('HSET', acct, 'be', be, 'run', a.run or 0)
+  R('HSET', acct, 'be', be, 'run', a.run or 0, 'blk', args[9])
   if args[4] ~= '' then R('HSET', acct, 'name', args[4]) end
   if not R('ZSCORE', x.P .. 'board', args[3]) then
     R('EXPIRE', acct, 86400) -- until it has done something

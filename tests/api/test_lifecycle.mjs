@@ -58,6 +58,7 @@ test('wrong options are named, with exit status 2', async () => {
     [['--models', model, '--listen', 'nonsense'], /--listen: bad value "nonsense"/],
     [['--models', model, '--listen', '1.2.3.4:70000'], /--listen: bad value/],
     [['--models', model, '--trust-proxy', '10.0.0.0/40'], /--trust-proxy: bad value/],
+    [['--models', model, '--same-place', 'home'], /--same-place: bad value/],
     [['--models', model, '--log-bytes', '-1'], /--log-bytes: bad value/],
     [['--models', model, '--tls-cert', 'x'], /go together/],
     [['--models', model, 'more'], /unexpected argument "more"/],

@@ -16,16 +16,16 @@ static struct fake_seq *seq_of(struct fake *f, uint64_t id, uint32_t span)
     return &f->seqs[f->n_seqs++];
 }
 
-void fake_join(struct fake *f, struct world *w, int n, uint8_t account,
-               bool referee)
+static void join(struct fake *f, struct world *w, int n, uint8_t account,
+                 bool referee, const char *block, const char *backend)
 {
     struct waited done = {0};
     struct sched_joiner joiner = {.account = {account, 0xab},
                                   .name = referee ? "judge" : "fake",
-                                  .backend = "native-ref",
+                                  .backend = backend,
                                   .memory = w->memory,
                                   .threads = 1,
-                                  .block = "",
+                                  .block = block,
                                   .referee = referee};
 
     memset(f, 0, sizeof *f);
@@ -47,6 +47,18 @@ void fake_join(struct fake *f, struct world *w, int n, uint8_t account,
         world_wait(w, sched_volunteer_join(w->store, &joiner, on_waited, &done),
                    &done),
         ERR_OK);
+}
+
+void fake_join(struct fake *f, struct world *w, int n, uint8_t account,
+               bool referee)
+{
+    join(f, w, n, account, referee, "", "native-ref");
+}
+
+void fake_join_from(struct fake *f, struct world *w, int n, uint8_t account,
+                    const char *block, const char *backend)
+{
+    join(f, w, n, account, false, block, backend);
 }
 
 void fake_holds(struct fake *f, uint16_t first, uint16_t end)

@@ -68,6 +68,9 @@ struct fake {
 // Join as volunteer number n of an account.
 void fake_join(struct fake *f, struct world *w, int n, uint8_t account,
                bool referee);
+// ... from this address block, with this backend; fake_join: "", "native-ref".
+void fake_join_from(struct fake *f, struct world *w, int n, uint8_t account,
+                    const char *block, const char *backend);
 void fake_release(struct fake *f);
 enum err fake_leave(struct fake *f);
 
