@@ -15,7 +15,8 @@
 
 #define PREFIX "whsec_"
 
-// A literal address as host, with or without brackets.
+// "localhost", or a literal address, with or without brackets; a dot may end
+// it.
 static bool host_is_private(const char *host)
 {
     struct api_address address;
@@ -26,10 +27,14 @@ static bool host_is_private(const char *host)
         host++;
         len -= 2;
     }
+    if (len > 0 && host[len - 1] == '.')
+        len--;
     if (len >= sizeof text)
         return false;
     memcpy(text, host, len);
     text[len] = '\0';
+    if (strcasecmp(text, "localhost") == 0)
+        return true;
     return api_address_parse(text, &address) &&
            api_address_is_private(&address);
 }
@@ -49,8 +54,7 @@ static const char *parts_check(CURLU *u, const char *url, bool allow_private)
              !(allow_private && strcasecmp(scheme, "http") == 0))
         why = allow_private ? "must begin with https:// or http://"
                             : "must begin with https://";
-    else if (!allow_private &&
-             (host_is_private(host) || strcasecmp(host, "localhost") == 0))
+    else if (!allow_private && host_is_private(host))
         why = "must not be an address in a private network";
     curl_free(scheme);
     curl_free(host);
