@@ -429,6 +429,7 @@ static enum err request_read(struct api_fields *f,
     if (!model)
         return ERR_OK;
     unsupported_read(f, rules->chat);
+    (void)api_fields_text(f, "user", false, API_USER_MAX, NULL); // of no effect
     out->line.max_tokens = max_tokens_read(f, rules->chat, model);
     memcpy(out->line.model, model->id, SYN1_ID_LEN);
     err = sampling_read(f, model, rules->chat, out);

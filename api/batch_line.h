@@ -19,6 +19,7 @@ enum {
     API_LINE_LEN_MAX = 2 << 20, // bytes of a line; longer ones are errors
     API_STOP_LEN_MAX = 256,     // bytes of a stop string
     API_BIAS_MAX = 300,
+    API_USER_MAX = 512, // bytes
 };
 
 // What is kept with a line and comes back with its result.

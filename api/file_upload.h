@@ -5,10 +5,7 @@
 
 #include "api/request.h"
 
-enum {
-    API_UPLOAD_MAX = 200 << 20,                // bytes of a file
-    API_UPLOAD_BODY_MAX = (200 << 20) + 65536, // and of the form around it
-};
+enum { API_UPLOAD_BODY_MAX = (200 << 20) + 65536 }; // a file and its form
 
 extern const struct api_sink api_file_sink;
 void api_file_create_done(struct api_request *req); // the form has ended

@@ -142,6 +142,28 @@ void api_reply_json(struct api_request *req, unsigned status, json_t *value)
     answer(req, status, r);
 }
 
+// What a client sent may be cut inside a character, or be no UTF-8.
+static void plain(char *text)
+{
+    for (char *p = text; *p; p++) {
+        if ((unsigned char)*p >= 127 || (unsigned char)*p < ' ')
+            *p = '?';
+    }
+}
+
+// The name of a field, as far as it is one.
+static json_t *param_json(const char *param)
+{
+    json_t *value = param ? json_string(param) : json_null();
+    char text[128];
+
+    if (value)
+        return value;
+    snprintf(text, sizeof text, "%s", param);
+    plain(text);
+    return json_string(text);
+}
+
 void api_reply_error(struct api_request *req, unsigned status,
                      const char *param, const char *code, const char *fmt, ...)
 {
@@ -151,14 +173,11 @@ void api_reply_error(struct api_request *req, unsigned status,
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    for (char *p = text; *p; p++) {
-        if ((unsigned char)*p >= 127 || (unsigned char)*p < ' ')
-            *p = '?'; // what a client sent may be cut inside a character
-    }
+    plain(text);
     api_reply_json(req, status,
-                   json_pack("{s:{s:s, s:s, s:s?, s:s?}}", "error", "message",
-                             text, "type", type_of(status), "param", param,
-                             "code", code));
+                   json_pack("{s:{s:s, s:s, s:o, s:s?}}", "error", "message",
+                             text, "type", type_of(status), "param",
+                             param_json(param), "code", code));
 }
 
 void api_reply_err(struct api_request *req, enum err err)

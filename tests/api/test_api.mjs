@@ -325,10 +325,54 @@ test('a wrong batch is refused with the field that is wrong', async () => {
     ['[]', null], ['{"requests":[{"prompt":"x"}', null], ['{"requests":[{"prompt":"x"},]}', null], ['{"requests":[1]} x', null], ['', null],
     ['{"requests":[{"prompt":"x"}],"requests":[]}', null],
     ['{"\\u0072equests":[{"prompt":"x"}]}', 'requests'],
+    [{ requests, redundancy: 0 }, 'redundancy'], [{ requests, redundancy: 4 }, 'redundancy'], [{ requests, redundancy: 'x' }, 'redundancy'],
+    [{ requests, receipts: 'yes' }, 'receipts'], [{ requests, completion_window: 24 }, 'completion_window'], [{ requests, endpoint: 1 }, 'endpoint'],
+    [{ requests, completion_window: '8d' }, 'completion_window'], [{ requests, completion_window: '9'.repeat(7) + 'd' }, 'completion_window'],
+    [{ requests, input_file_id: 'file-x' }, 'input_file_id'], [{ input_file_id: 5 }, 'input_file_id'], [{ input_file_id: 'x'.repeat(64), endpoint: '/v1/completions' }, 'input_file_id'],
+    [{ requests, callback_url: 5 }, 'callback_url'], [{ requests, callback_url: `https://example.com/${'x'.repeat(2048)}` }, 'callback_url'],
+    [{ requests, callback_url: 'https://example.com/', callback_secret: 5 }, 'callback_secret'],
+    [{ requests, callback_url: 'https://example.com/', callback_events: 'all' }, 'callback_events'],
+    [{ requests, metadata: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`k${i}`, 'v'])) }, 'metadata'],
+    [{ requests, metadata: { ['k'.repeat(65)]: 'v' } }, 'metadata'], [{ requests, metadata: { k: 'v'.repeat(513) } }, 'metadata'],
   ];
   for (const [body, param] of cases) refused(await batch(body), 400, 'invalid_request_error', param);
+  // A name that does not fit is cut, and the answer is still a 400.
+  const long = await batch({ requests, ['\u00e9'.repeat(200)]: 1 });
+  assert.equal(long.status, 400);
+  assert.match(long.json.error.param, /^[\u00e9?]{60}/);
   const headers = { authorization: `Bearer ${grid.key}` };
   assert.deepEqual((await call('/v1/batches', { headers })).json.data, []);
+});
+
+test('a wrong form is refused with the field that is wrong', async () => {
+  /** One part. @param {string} head @param {string} body */
+  const part = (head, body) => Buffer.from(`--bound\r\nContent-Disposition: form-data; ${head}\r\n\r\n${body}\r\n`, 'latin1');
+  const end = Buffer.from('--bound--\r\n');
+  const purpose = part('name="purpose"', 'batch'), file = part('name="file"; filename="a"', '{}');
+  /** @type {[Buffer[], string | null][]} */
+  const cases = [
+    [[file], 'purpose'], [[purpose], 'file'], [[part('name="purpose"', 'fine-tune'), file], 'purpose'],
+    [[part('name="purpose"', 'b'.repeat(65)), file], 'purpose'], [[purpose, file, file], 'file'],
+    [[purpose, part(`name="file"; filename="${'n'.repeat(256)}"`, '{}')], 'file'],
+    [[purpose, part('name="file"; filename="a\xff"', '{}')], 'file'],
+    [[purpose, part('name="file"; filename="a"', 'x\n'.repeat(50_001))], 'file'],
+    [[purpose, part('name="colour"', 'red'), file], 'colour'], [[purpose, part('name="\xff\xfe"', 'red'), file], '??'],
+    [[purpose, file, part('name="expires_after[anchor]"', 'now')], 'expires_after[anchor]'],
+    [[purpose, file, part('name="expires_after[seconds]"', '3599')], 'expires_after[seconds]'],
+    [[purpose, file, part('name="expires_after[seconds]"', '2592001')], 'expires_after[seconds]'],
+    [[purpose, file, part('name="expires_after[seconds]"', '1e9')], 'expires_after[seconds]'],
+    [[purpose, file, part('name="expires_after[seconds]"', '9'.repeat(65))], 'expires_after[seconds]'],
+  ];
+  const headers = { authorization: `Bearer ${grid.key}`, 'content-type': 'multipart/form-data; boundary=bound' };
+  for (const [parts, param] of cases)
+    refused(await post('/v1/files', new Uint8Array(Buffer.concat([...parts, end])), headers), 400, 'invalid_request_error', param);
+  // Cut anywhere, it is refused, and nothing stays of it.
+  const whole = Buffer.concat([purpose, file, end]);
+  for (let cut = 0; cut < whole.length - end.length; cut += 7)
+    assert.equal((await post('/v1/files', new Uint8Array(whole.subarray(0, cut)), headers)).status, 400, `cut at ${cut}`);
+  assert.deepEqual((await call('/v1/files', { headers: { authorization: headers.authorization } })).json.data, []);
+  for (const [query, param] of [['?limit=0', 'limit'], ['?limit=10001', 'limit'], ['?order=up', 'order'], ['?after=file-none', 'after']])
+    refused(await call(`/v1/files${query}`, { headers: { authorization: headers.authorization } }), 400, 'invalid_request_error', param);
 });
 
 test('bodies over the limit get 413, and the connection survives a small excess', async () => {

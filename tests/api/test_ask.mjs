@@ -211,7 +211,12 @@ test('wrong fields are refused by name', async () => {
     [{ n: 17 }, 'n'], [{ n: 'two' }, 'n'], [{ stream: 1 }, 'stream'], [{ stop: [''] }, 'stop'],
     [{ stream_options: {} }, 'stream_options'], [{ stream: true, stream_options: 3 }, 'stream_options'],
     [{ stream: true, stream_options: { include_usage: 1 } }, 'stream_options'],
-    [{ confirmed_only: 'yes' }, 'confirmed_only'], [{ logit_bias: { x: 1 } }, 'logit_bias'],
+    [{ confirmed_only: 'yes' }, 'confirmed_only'], [{ user: 5 }, 'user'], [{ user: 'u'.repeat(513) }, 'user'],
+    [{ top_k: -1 }, 'top_k'], [{ top_k: 1.5 }, 'top_k'], [{ temperature: -1 }, 'temperature'], [{ temperature: 'hot' }, 'temperature'],
+    [{ top_p: 1.1 }, 'top_p'], [{ frequency_penalty: -3 }, 'frequency_penalty'], [{ frequency_penalty: 'x' }, 'frequency_penalty'],
+    [{ stop: ['a', 'b', 'c', 'd', 'e'] }, 'stop'], [{ stop: 5 }, 'stop'], [{ stop: 'x'.repeat(257) }, 'stop'],
+    [{ logit_bias: { 0: 101 } }, 'logit_bias'], [{ logit_bias: [] }, 'logit_bias'], [{ ignore_eos: 1 }, 'ignore_eos'], [{ max_tokens: 1.5 }, 'max_tokens'],
+    [{ seed: 1.5 }, 'seed'], [{ n: 0 }, 'n'], [{ logit_bias: { x: 1 } }, 'logit_bias'],
     [{ presence_penalty: 9 }, 'presence_penalty'], [{ seed: 'x' }, 'seed'], [{ logprobs: 'x' }, 'logprobs'], [{ colour: 1 }, 'colour'],
   ];
   for (const [change, param] of both) {
@@ -227,6 +232,8 @@ test('wrong fields are refused by name', async () => {
     [{}, 'messages'], [{ messages: [{}] }, 'messages'], [{ messages: 'x' }, 'messages'], [{ prompt: 'x', messages: [] }, 'prompt'],
     [{ messages: [{ role: 'user', content: 'x' }], response_format: { type: 'json_object' } }, 'response_format'],
     [{ messages: [{ role: 'user', content: 'x' }], logprobs: 2 }, 'logprobs'],
+    [{ messages: [{ role: 'user', content: 'x' }], max_completion_tokens: 0 }, 'max_completion_tokens'],
+    [{ messages: [{ role: 'user', content: 'x' }], tools: [{}] }, 'tools'], [{ messages: [{ role: 'user', content: 'x' }], tool_choice: 'auto' }, 'tool_choice'],
     [{ messages: [{ role: 'user', content: 'x' }], top_logprobs: 2 }, 'top_logprobs'],
     [{ messages: [{ role: 'user', content: 'x' }], logprobs: true, top_logprobs: 21 }, 'top_logprobs'],
   ])) await refused(change, 400, param, true);

@@ -139,8 +139,8 @@ test('wrong uploads are refused by field', async () => {
   });
   assert.equal((await post('{}', 'application/json')).status, 400);
   assert.equal((await post('', 'multipart/form-data')).status, 400);
-  assert.equal((await post('--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch', 'multipart/form-data; boundary=b')).status, 400);
-  assert.equal((await post('garbage', 'multipart/form-data; boundary=b')).status, 400);
+  assert.equal((await post('--bound\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch', 'multipart/form-data; boundary=bound')).status, 400);
+  assert.equal((await post('garbage', 'multipart/form-data; boundary=bound')).status, 400);
   const only = new FormData();
   only.set('purpose', 'batch');
   assert.equal((await (await post(only)).json()).error.param, 'file');
