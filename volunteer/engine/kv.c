@@ -278,10 +278,16 @@ void kv_limit(struct kv *kv, size_t max_bytes)
 {
     kv->n_pages_max = pages_within(kv, max_bytes);
     while (kv->n_pages > kv->n_pages_max) {
-        if (!kv->free)
-            slot_clear(kv, slot_oldest(kv, UINT64_MAX));
-        else
+        struct kv_slot *slot = NULL;
+
+        if (kv->free) {
             page_free(kv);
+            continue;
+        }
+        slot = slot_oldest(kv, UINT64_MAX);
+        if (!slot) // pages are free or in slots
+            return;
+        slot_clear(kv, slot);
     }
 }
 
