@@ -130,15 +130,16 @@ static const char *model_read(struct api_fields *f, bool of_file,
     const char *name =
         api_fields_text(f, "model", !of_file && models->n > 1, 256, NULL);
     const struct api_model *m;
+    char names[160];
 
     if (f->wrong || (of_file && !name))
         return "";
     m = name ? api_models_find(models, name) : &models->items[0];
+    api_models_names(models, names, sizeof names);
     if (!m)
         api_fields_wrong(f, "model",
-                         "this server has no model %.64s; GET "
-                         "/v1/models lists those it has",
-                         name);
+                         "this server has no model %.64s; it has %s", name,
+                         names);
     return m ? m->manifest.name : "";
 }
 

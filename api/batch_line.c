@@ -366,17 +366,6 @@ static enum err prompt_read(struct api_fields *f, const struct api_model *model,
     return err;
 }
 
-// The names of the models that are served, as many as fit.
-static void models_list(const struct api_models *models, char *out, size_t cap)
-{
-    size_t at = 0;
-
-    *out = '\0';
-    for (size_t i = 0; i < models->n && at < cap; i++)
-        at += (size_t)snprintf(out + at, cap - at, "%s%s", i ? ", " : "",
-                               models->items[i].manifest.name);
-}
-
 // The model of a request; NULL after a mistake.
 static const struct api_model *model_read(struct api_fields *f,
                                           const struct api_line_rules *rules)
@@ -392,7 +381,7 @@ static const struct api_model *model_read(struct api_fields *f,
 
     if (f->wrong)
         return NULL;
-    models_list(models, list, sizeof list);
+    api_models_names(models, list, sizeof list);
     if (!m)
         api_fields_wrong(f, "model",
                          "this server has no model %.64s; it has %s", name,

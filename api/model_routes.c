@@ -10,22 +10,29 @@
 #include "api/reply.h"
 #include "api/server.h"
 
+static json_t *model_json(const struct api_model *m, const char *name)
+{
+    const char *real = m->manifest.name;
+
+    return json_pack(
+        "{s:s, s:s, s:I, s:s, s:{s:s, s:I, s:I, s:s?}}", "id", name, "object",
+        "model", "created", (json_int_t)(m->made_ms / 1000), "owned_by",
+        "synapse", "synapse", "model_id", m->id_hex, "context",
+        (json_int_t)m->manifest.arch.n_ctx, "bytes", (json_int_t)m->n_bytes,
+        "alias_of", name == real ? NULL : real);
+}
+
 void api_model_list(struct api_request *req)
 {
     const struct api_models *models = &req->server->models;
     json_t *data = json_array();
 
-    for (size_t i = 0; i < models->n; i++) {
-        const struct api_model *m = &models->items[i];
-
-        json_array_append_new(
-            data, json_pack("{s:s, s:s, s:I, s:s, s:{s:s, s:I, s:I}}", "id",
-                            m->manifest.name, "object", "model", "created",
-                            (json_int_t)(m->made_ms / 1000), "owned_by",
-                            "synapse", "synapse", "model_id", m->id_hex,
-                            "context", (json_int_t)m->manifest.arch.n_ctx,
-                            "bytes", (json_int_t)m->n_bytes));
-    }
+    for (size_t i = 0; i < models->n; i++)
+        json_array_append_new(data, model_json(&models->items[i],
+                                               models->items[i].manifest.name));
+    for (size_t i = 0; i < models->n_aliases; i++)
+        json_array_append_new(data, model_json(models->aliases[i].model,
+                                               models->aliases[i].name));
     api_reply_json(req, 200,
                    json_pack("{s:s, s:o}", "object", "list", "data", data));
 }
@@ -34,12 +41,13 @@ static const struct api_model *model_of(struct api_request *req)
 {
     const struct api_model *m =
         api_models_find(&req->server->models, req->args[0]);
+    char names[160];
 
+    api_models_names(&req->server->models, names, sizeof names);
     if (!m)
         api_reply_error(req, 404, "model", "model_not_found",
-                        "this server has no model %s; GET /v1/models lists "
-                        "those it has",
-                        req->args[0]);
+                        "this server has no model %s; it has %s", req->args[0],
+                        names);
     return m;
 }
 

@@ -216,7 +216,7 @@ enum err api_models_load(const char *dir, struct api_models *models, char *why,
     enum err err = ERR_OK;
     int n;
 
-    models->n = 0;
+    models->n = models->n_aliases = 0;
     if (has_manifest(dir))
         return add(models, dir, why, why_len);
     n = scandir(dir, &names, NULL, alphasort);
@@ -245,7 +245,53 @@ void api_models_release(struct api_models *models)
 {
     for (size_t i = 0; i < models->n; i++)
         model_release(&models->items[i]);
-    models->n = 0;
+    models->n = models->n_aliases = 0;
+}
+
+static bool is_printable(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text <= ' ' || (unsigned char)*text >= 127)
+            return false;
+    return true;
+}
+
+enum err api_models_alias(struct api_models *models, const char *text,
+                          char *why_text, size_t why_len)
+{
+    struct why why = {why_text, why_len};
+    struct api_alias *alias = &models->aliases[models->n_aliases];
+    const char *equals = strchr(text, '=');
+    size_t len = equals ? (size_t)(equals - text) : 0;
+    const struct api_model *model;
+
+    if (len == 0 || len > API_ALIAS_LEN_MAX || !is_printable(text))
+        return why_fail(why, ERR_FORMAT, "%.300s: write NAME=MODEL", text);
+    if (models->n_aliases == API_ALIASES_MAX)
+        return why_fail(why, ERR_FULL, "more than %d", API_ALIASES_MAX);
+    model = api_models_find(models, equals + 1);
+    if (!model)
+        return why_fail(why, ERR_NOT_FOUND, "%.300s: there is no model %.300s",
+                        text, equals + 1);
+    memcpy(alias->name, text, len);
+    alias->name[len] = '\0';
+    if (api_models_find(models, alias->name))
+        return why_fail(why, ERR_EXISTS, "%.300s: that name is taken", text);
+    alias->model = model;
+    models->n_aliases++;
+    return ERR_OK;
+}
+
+void api_models_names(const struct api_models *models, char *out, size_t cap)
+{
+    size_t at = 0;
+
+    *out = '\0';
+    for (size_t i = 0; i < models->n + models->n_aliases && at < cap; i++)
+        at += (size_t)snprintf(out + at, cap - at, "%s%s", i ? ", " : "",
+                               i < models->n
+                                   ? models->items[i].manifest.name
+                                   : models->aliases[i - models->n].name);
 }
 
 const struct api_model *api_models_find(const struct api_models *models,
@@ -258,5 +304,8 @@ const struct api_model *api_models_find(const struct api_models *models,
             strcasecmp(m->id_hex, name) == 0)
             return m;
     }
+    for (size_t i = 0; i < models->n_aliases; i++)
+        if (strcmp(models->aliases[i].name, name) == 0)
+            return models->aliases[i].model;
     return NULL;
 }

@@ -10,7 +10,12 @@
 
 struct tokenizer;
 
-enum { API_MODELS_MAX = 64, API_MODEL_ID_HEX = 2 * SHA256_LEN };
+enum {
+    API_MODELS_MAX = 64,
+    API_MODEL_ID_HEX = 2 * SHA256_LEN,
+    API_ALIASES_MAX = 64,
+    API_ALIAS_LEN_MAX = 255,
+};
 
 struct api_model {
     struct manifest manifest;
@@ -26,9 +31,17 @@ struct api_model {
     enum api_chat_family chat;
 };
 
+// Another name of a model.
+struct api_alias {
+    char name[API_ALIAS_LEN_MAX + 1];
+    const struct api_model *model;
+};
+
 struct api_models {
     struct api_model items[API_MODELS_MAX];
     size_t n;
+    struct api_alias aliases[API_ALIASES_MAX];
+    size_t n_aliases;
 };
 
 // Load the model folder dir, or every model folder in dir. On error *why gets
@@ -39,7 +52,16 @@ MUST_USE enum err api_models_load(const char *dir, struct api_models *models,
 
 void api_models_release(struct api_models *models);
 
-// By name or by id in hex; NULL: not served.
+// Give a loaded model one more name; text is "NAME=MODEL". On error *why gets
+// one line. Errors: ERR_FORMAT (no such text), ERR_NOT_FOUND (no such model),
+// ERR_EXISTS (the name is taken), ERR_FULL.
+MUST_USE enum err api_models_alias(struct api_models *models, const char *text,
+                                   char *why, size_t why_len);
+
+// The names that are served, "a, b, c", as many as fit.
+void api_models_names(const struct api_models *models, char *out, size_t cap);
+
+// By name, alias or id in hex; NULL: not served.
 const struct api_model *api_models_find(const struct api_models *models,
                                         const char *name);
 

@@ -12,6 +12,7 @@ static const char usage[] =
     "  --models DIR         a model folder made by `synapse split`, or a "
     "folder\n"
     "                       of such folders\n"
+    "  --alias NAME=MODEL   one more name for a model (repeatable)\n"
     "  --listen ADDR:PORT   where to listen (default 127.0.0.1:8080; port 0\n"
     "                       takes a free one, which is printed)\n"
     "  --data DIR           state (default ./synapse-data)\n"
@@ -26,6 +27,8 @@ static const char usage[] =
     "                       loopback)\n"
     "  --allow-private-callbacks   deliver to http and private addresses too\n"
     "  --callback-ms N      time for a receiver to answer (default 15000)\n"
+    "  --retention DAYS     files, batches and results are kept so long\n"
+    "                       (default 30)\n"
     "  --no-referee         start no referee volunteer\n"
     "  --log-bytes N        budget of the activation log (default 1 GiB)\n"
     "  --max-body N         bytes of one batch (default 100 MiB)\n"
@@ -58,6 +61,8 @@ enum {
     OPT_PROGRESS_MS,
     OPT_GRACE_MS,
     OPT_READ_MS,
+    OPT_ALIAS,
+    OPT_RETENTION,
     OPT_HELP,
 };
 
@@ -81,6 +86,8 @@ static const struct option long_options[] = {
     {"progress-ms", required_argument, NULL, OPT_PROGRESS_MS},
     {"grace-ms", required_argument, NULL, OPT_GRACE_MS},
     {"read-ms", required_argument, NULL, OPT_READ_MS},
+    {"alias", required_argument, NULL, OPT_ALIAS},
+    {"retention", required_argument, NULL, OPT_RETENTION},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -162,6 +169,16 @@ static bool apply(struct api_options *opt, int c, const char *arg)
         return opt->n_same_place < API_PLACES_MAX &&
                api_cidr_parse(arg, &opt->same_place[opt->n_same_place++]) ==
                    ERR_OK;
+    case OPT_ALIAS:
+        if (opt->n_aliases == API_OPTION_ALIASES_MAX)
+            return false;
+        opt->aliases[opt->n_aliases++] = arg;
+        return true;
+    case OPT_RETENTION:
+        if (!number(arg, 1, 3650, &n))
+            return false;
+        opt->retention_days = (uint32_t)n;
+        return true;
     case OPT_ALLOW_PRIVATE:
         return opt->allow_private_callbacks = true;
     case OPT_CALLBACK_MS:
@@ -250,6 +267,7 @@ int api_options_parse(struct api_options *opt, int argc, char **argv,
         .progress_ms = 700,
         .callback_ms = 15000,
         .read_ms = 60000,
+        .retention_days = 30,
         .grace_ms = 3000,
     };
     *status = 2;

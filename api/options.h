@@ -8,7 +8,12 @@
 
 #include "api/address.h"
 
-enum { API_PATH_MAX = 4096, API_TRUST_PROXY_MAX = 16, API_PLACES_MAX = 16 };
+enum {
+    API_PATH_MAX = 4096,
+    API_TRUST_PROXY_MAX = 16,
+    API_PLACES_MAX = 16,
+    API_OPTION_ALIASES_MAX = 64,
+};
 
 struct api_options {
     char data[API_PATH_MAX];  // absolute once the server has started
@@ -26,6 +31,9 @@ struct api_options {
     // Blocks that volunteers may share; loopback unless one is named.
     struct api_cidr same_place[API_PLACES_MAX];
     size_t n_same_place;
+    const char *aliases[API_OPTION_ALIASES_MAX]; // "NAME=MODEL", of argv
+    size_t n_aliases;
+    uint32_t retention_days; // of files, batches and results
     bool allow_private_callbacks;
     uint32_t callback_ms; // for a receiver to answer
     bool no_referee;

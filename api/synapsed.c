@@ -159,6 +159,7 @@ static bool store_start(struct api_server *server)
 
     sched_policy_init(&policy);
     policy.grace_ms = server->options.grace_ms;
+    policy.keep_ms = (int64_t)server->options.retention_days * 24 * 3600 * 1000;
     policy.log_bytes = server->options.log_bytes;
     options.policy = &policy;
     if (!server->options.redis[0]) {
@@ -523,6 +524,10 @@ static bool server_start(struct api_server *server)
     if (api_models_load(server->options.models, &server->models, why,
                         sizeof why))
         return complain("--models", why);
+    for (size_t i = 0; i < server->options.n_aliases; i++)
+        if (api_models_alias(&server->models, server->options.aliases[i], why,
+                             sizeof why))
+            return complain("--alias", why);
     if (!folders_open(server) || !signals_start(server))
         return false;
     if (api_ingest_new(server, &server->ingest) ||

@@ -13,7 +13,7 @@ import { Grid, sleep, synapse, synapseOk, until } from '../grid/grid.mjs';
 let grid;
 
 before(async () => {
-  grid = await Grid.start({ args: ['--no-referee'] });
+  grid = await Grid.start({ args: ['--no-referee', '--alias', 'small=tales-gpt2', '--retention', '3'] });
 });
 after(async () => assert.deepEqual(await grid?.stop(), []));
 
@@ -134,7 +134,7 @@ test('the quota of stored bytes is refused by name, and leaves no file', async (
   assert.equal(status, 429);
   assert.equal(error.param, 'bytes_stored');
   assert.match(error.message, /\(1500 of 2048\)/);
-  assert.ok(Number(retry) > 29 * 86400); // when the first one goes
+  assert.ok(Number(retry) > 2 * 86400); // when the first one goes
   assert.equal((await call(key, 'POST', '/v1/files', upload(3000))).status, 400);
   assert.equal((await call(key, 'DELETE', `/v1/files/${JSON.parse(first.text).id}`)).status, 200);
   assert.equal((await call(key, 'POST', '/v1/files', upload(1000))).status, 200);
@@ -212,4 +212,37 @@ test('a wrong option of synapse keys is named', async () => {
     assert.equal(code, 2, args.join(' '));
     assert.match(err, text);
   }
+});
+
+test('an alias is a name as good as the model', async () => {
+  const { data } = JSON.parse((await call(grid.key, 'GET', '/v1/models')).text);
+  assert.deepEqual(data.map((/** @type {any} */ m) => [m.id, m.synapse.alias_of]), [['tales-gpt2', null], ['small', 'tales-gpt2']]);
+  const made = await call(grid.key, 'POST', '/v1/batches', { model: 'small', requests: [{ custom_id: 'a', prompt: 'Once', model: 'small' }] });
+  assert.equal(made.status, 200, made.text);
+  assert.equal(JSON.parse(made.text).model, 'tales-gpt2');
+  await call(grid.key, 'POST', `/v1/batches/${JSON.parse(made.text).id}/cancel`);
+  assert.equal((await call(grid.key, 'GET', '/v1/models/small/manifest.json')).status, 200);
+});
+
+test('an error about a model lists those that are served', async () => {
+  /** @type {[string, string, any][]} */
+  const wrong = [
+    ['POST', '/v1/batches', { model: 'none', requests: [{ prompt: 'x' }] }],
+    ['POST', '/v1/completions', { model: 'none', prompt: 'x' }],
+    ['POST', '/v1/chat/completions', { model: 'none', messages: [{ role: 'user', content: 'x' }] }],
+    ['GET', '/v1/models/none/manifest.json', undefined],
+  ];
+  for (const [method, route, body] of wrong) {
+    const { status, error } = await call(grid.key, method, route, body);
+    assert.ok([400, 404].includes(status));
+    assert.equal(error.code, 'model_not_found');
+    assert.equal(error.param, 'model');
+    assert.match(error.message, /no model none; it has tales-gpt2, small/, route);
+  }
+});
+
+test('files and batches are kept for --retention', async () => {
+  const key = await keyOf();
+  const file = JSON.parse((await call(key, 'POST', '/v1/files', upload(100))).text);
+  assert.equal(file.expires_at - file.created_at, 3 * 86400);
 });

@@ -61,6 +61,7 @@ test('wrong options are named, with exit status 2', async () => {
     [['--models', model, '--same-place', 'home'], /--same-place: bad value/],
     [['--models', model, '--log-bytes', '-1'], /--log-bytes: bad value/],
     [['--models', model, '--tls-cert', 'x'], /go together/],
+    [['--models', model, '--retention', '0'], /--retention: bad value/],
     [['--models', model, 'more'], /unexpected argument "more"/],
     [['--models', model, '--colour'], /unrecognized option/],
   ];
@@ -88,6 +89,9 @@ test('what cannot be served is named, with exit status 1', async () => {
   /** @type {[string[], RegExp][]} */
   const cases = [
     [['--models', model, '--listen', `127.0.0.1:${port}`], new RegExp(`127.0.0.1:${port}: the port is taken`)],
+    [['--models', model, '--alias', 'nonsense'], /--alias: nonsense: write NAME=MODEL/],
+    [['--models', model, '--alias', 'small=none'], /--alias: small=none: there is no model none/],
+    [['--models', model, '--alias', 'tales-gpt2=tales-gpt2'], /that name is taken/],
     [['--models', model, '--listen', '203.0.113.1:0'], /no such address on this machine/],
     [['--models', path.join(folder, 'none')], /no such folder/],
     [['--models', folder], /no model folder there/],
