@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,6 +33,11 @@ enum err api_file_create(int dir_fd, const char *name, struct api_file *out)
                      0600);
     if (file.fd < 0)
         return ERR_IO;
+    // As long as somebody writes it, nobody sweeps it away.
+    if (flock(file.fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
+        close(file.fd);
+        return ERR_IO;
+    }
     *out = file;
     return ERR_OK;
 }
@@ -80,22 +86,37 @@ void api_file_release(struct api_file *file)
     unlinkat(file->dir_fd, file->temp, 0);
 }
 
+// Does nobody write it any more? Its writer holds a lock; where the folder
+// knows no locks, time tells.
+static bool is_left(int dir_fd, const char *name)
+{
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+    bool left = false;
+    struct stat st;
+
+    if (fd < 0)
+        return false;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        left = true;
+    else if (errno != EWOULDBLOCK && fstat(fd, &st) == 0)
+        left = time(NULL) - st.st_mtime > STALE_S;
+    close(fd);
+    return left;
+}
+
 void api_files_sweep(int dir_fd)
 {
     int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    time_t now = time(NULL);
     struct dirent *entry;
 
     if (!dir && fd >= 0)
         close(fd);
     while (dir && (entry = readdir(dir))) {
         size_t len = strlen(entry->d_name), end = sizeof PART - 1;
-        struct stat st;
 
         if (len > end && strcmp(entry->d_name + len - end, PART) == 0 &&
-            fstatat(dir_fd, entry->d_name, &st, 0) == 0 &&
-            now - st.st_mtime > STALE_S)
+            is_left(dir_fd, entry->d_name))
             unlinkat(dir_fd, entry->d_name, 0);
     }
     if (dir)

@@ -35,7 +35,7 @@ MUST_USE enum err api_file_finish(struct api_file *file);
 // -1.
 void api_file_release(struct api_file *file);
 
-// Remove what crashes left unfinished more than a day ago.
+// Remove what crashes left unfinished: what no process is writing any more.
 void api_files_sweep(int dir_fd);
 
 #endif
