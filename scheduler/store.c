@@ -61,6 +61,7 @@ void sched_policy_init(struct sched_policy *policy)
         .seed_ms = 600000,
         .stage_ms = 1400,
         .log_bytes = UINT64_C(1) << 30,
+        .known = 5000,
     };
 }
 
@@ -74,13 +75,13 @@ static void policy_text(struct sched_store *store)
              " %" PRId64 " %" PRId64 " %" PRIu32 " %" PRId64 " %" PRId64
              " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64
              " %" PRId64 " %d %d %d %d %" PRId64 " %d"
-             " %" PRId64 " %" PRIu64,
+             " %" PRId64 " %" PRIu64 " %" PRIu32,
              p->unit_ms, p->unit_seqs, p->units_held, p->first_new, p->max_new,
              p->first_lease_ms, p->lease_ms, p->lease_factor, p->progress_ms,
              p->referee_after_ms, p->sticky_ms, p->seen_ms, p->grace_ms,
              p->retake_ms, p->keep_ms, p->seed_ms, REDUN_TRUST_RUN,
              REDUN_PROBATION, REDUN_WINDOW, REDUN_STRIKES_MAX, REDUN_STRIKE_MS,
-             REDUN_SEASON_CHECKS, p->stage_ms, p->log_bytes);
+             REDUN_SEASON_CHECKS, p->stage_ms, p->log_bytes, p->known);
 }
 
 static void job_soon(struct sched_store *store)

@@ -65,6 +65,7 @@ struct sched_policy {
     int64_t seed_ms;    // fingerprint seeds are changed so often (600000)
     int64_t stage_ms;   // deadline of a unit for a partial span, at most (1400)
     uint64_t log_bytes; // budget of the activation log (1 GiB)
+    uint32_t known;     // millionths of units with a known answer (5000)
 };
 
 // The defaults named above.

@@ -33,6 +33,7 @@
 --   b:<id>:s     set   its sequences that are not final
 --   b:<id>:res   list  its final lines in order of finality, packed
 --   b:<id>:p, pend, left, a:<a>:p, a:<a>:d  see trust.lua
+--   ka:<m>       list of known answers; see known.lua
 --   dying        set   batches whose sequences are to be dropped
 --   expiring     zset  batches -> end of their completion window
 --   asks         zset  requests that a client waits for -> end of their lease
@@ -60,6 +61,7 @@ local base, volunteer, sequence, unit, take = {}, {}, {}, {}, {}
 local commit, file, batch, ask, stats = {}, {}, {}, {}, {}
 local trust, fair, log, stage, flow, plan = {}, {}, {}, {}, {}, {}
 local quota, receipt, detour, callback, place = {}, {}, {}, {}, {}
+local known = {}
 
 -- The context of one call.
 function base.open(keys)
@@ -110,6 +112,7 @@ local POLICY = {
   'referee_after_ms', 'sticky_ms', 'seen_ms', 'grace_ms', 'retake_ms',
   'keep_ms', 'seed_ms', 'trust_run', 'probation', 'window', 'strikes',
   'strike_ms', 'season', 'stage_ms', 'log_bytes',
+  'known',
 }
 
 function base.policy(text)

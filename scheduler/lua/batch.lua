@@ -175,7 +175,7 @@ end
 local LINE = 13
 batch.LINE = LINE
 
--- Queue the request whose arguments begin at i. who: its key (fair.lua); first:
+-- Queue the request whose arguments begin at i; returns its sequence. who: its key (fair.lua); first:
 -- before those of batches.
 function batch.request(x, id, args, i, who, first)
   local sid = R('INCR', x.P .. 'sids')
@@ -191,6 +191,7 @@ function batch.request(x, id, args, i, who, first)
     '', 'cp', '', 'cw', '', 'cov', '', 'rf', '', 'ch', '', 'ck', '', 'tag', tag)
   R('SADD', batch.key(x, id) .. ':s', sid)
   sequence.queue(x, tostring(sid), s, tag)
+  return tostring(sid)
 end
 
 -- So many lines of a batch stand in the queue at once, or so many tokens of

@@ -157,6 +157,10 @@ local function take_tokens(x, p, vid, v, act, M)
     np + no - 1)
   if stop or no >= tonumber(s.mt) or np + no >= tonumber(M.ctx) then
     R('HSET', sequence.key(x, sid), 'fin', stop and 's' or 'l')
+    if known.is(s) then
+      table.insert(x.wrong, known.ended(x, sid))
+      return n
+    end
     local red = tonumber(R('HGET', batch.key(x, s.b), 'red')) or 1
     trust.ended(x, p, sid, s, red > 1 or d[4] == 1)
     x.ended[s.b] = true
@@ -200,6 +204,7 @@ local function take_verdict(x, p, vid, v, act)
   local red = tonumber(R('HGET', batch.key(x, s.b), 'red')) or 1
   local agreed = s.ck and s.ck ~= '' and cmsgpack.unpack(s.ck) or {}
   local checker = {vid, v.a, v.name, v.be, referee}
+  if referee then known.keep(x, sid) end
   if referee or #agreed + 2 >= red then
     return sequence.final(x, p, sid, checker)
   end
@@ -248,6 +253,7 @@ end
 function commit.apply(x, p, vid, v, u, plan, compute_us, random)
   local outcome, tokens, wrong = 2, 0, plan.fault
   if not plan.U then return 2 end
+  x.wrong = {} -- accounts that gave a wrong known answer
   x.ended = {} -- batches of which a line has ended or was checked
   if plan.fault then
     for _, r in ipairs(plan.rows) do
@@ -303,5 +309,10 @@ function commit.apply(x, p, vid, v, u, plan, compute_us, random)
   R('ZREM', x.P .. 'units', u)
   R('SREM', volunteer.key(x, vid) .. ':u', u)
   R('DEL', unit.key(x, u))
+  for _, a in ipairs(x.wrong) do
+    trust.lost(x, p, a)
+    base.ledger(x, a, 'lie')
+    base.count(x, 'disagreements', 1)
+  end
   return outcome
 end

@@ -55,6 +55,7 @@ end
 
 -- Ready for anyone, from scratch. tag: of a line that was never taken.
 function sequence.queue(x, sid, s, tag)
+  if known.is(s) and not tag then return known.drop(x, sid) end
   local key = sequence.key(x, sid)
   sequence.move(x, sid, s, 'q')
   R('HSET', key, 'own', '', 'kv', 0, 'u', '')

@@ -139,6 +139,14 @@ end
 local function add_new(x, c)
   local queue = x.P .. 'q:' .. c.m
   c.fresh, c.share = c.fresh_all, share(x, c, queue) + c.fresh_all
+  if room(c) and c.M.ps ~= c.random and R('ZCARD', queue) > 0 then -- a seed in use is no secret
+    local sid = known.draw(x, c.p, c.m, c.v.a, c.random)
+    if sid and add(x, c, sid, 'w') then
+      c.fresh, c.share = c.fresh + 1, c.share + 1
+    elseif sid then
+      known.drop(x, sid)
+    end
+  end
   for _, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
     if not room(c) then return end
     local s = base.load(sequence.key(x, sid), 'bad', 'av', 'avt')
@@ -256,7 +264,7 @@ function take.unit(x, vid, v, ask, p)
       local c = {
         m = m, M = M, p = p, vid = vid, v = v, k = ask.k, held = held, n = 0,
         nw = 0, wp = 0, at = 0, slots = ask.slots, fresh = 0, share = 0,
-        picked = {}, next_ms = next_ms, trusted = trust.trusted(x, p, v.a),
+        random = ask.seed, picked = {}, next_ms = next_ms, trusted = trust.trusted(x, p, v.a),
         budget = rate and rate * p.unit_ms / 1000 or 64 / ask.k,
       }
       known = true
