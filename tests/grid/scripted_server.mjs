@@ -36,6 +36,8 @@ export class ScriptedServer {
     /** @type {any[]} bodies */
     this.progress = [];
     this.joins = 0;
+    /** @type {any[]} bodies of joining */
+    this.joined = [];
     this.shardRequests = 0;
     this.presences = 0;
     /** @type {OnCall} */
@@ -74,7 +76,10 @@ export class ScriptedServer {
     const leaf = /^\/v1\/volunteers\/vol_\d+\/(\w+)$/.exec(url)?.[1];
 
     this.log.push(`${request.method} ${url}`);
-    if (url === '/v1/volunteers') return this.json(response, 201, this.join());
+    if (url === '/v1/volunteers') {
+      this.joined.push(JSON.parse(body.toString()));
+      return this.json(response, 201, this.join());
+    }
     if (leaf && request.headers.authorization !== `Bearer token-${this.joins}`)
       return this.json(response, 401, { error: { message: 'join again' } });
     const page = new URL(url, 'http://x').pathname;

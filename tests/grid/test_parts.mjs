@@ -164,6 +164,32 @@ function mapped(pid) {
   return sums;
 }
 
+test('a page keeps to its megabytes, says which layers it holds, and refuses what does not fit', async () => {
+  const model = await splitModel(GPT2, SHARDS);
+  const { host, tab } = await page(model, 16);
+  const shards = shardsOf(model), total = shards.reduce((/** @type {number} */ n, /** @type {any} */ s) => n + s.bytes, 0);
+  // The whole model and room to compute are a little more than it may use.
+  await until(() => host.server.calls.length > 0, 'call', 30_000);
+  assert.equal(host.server.joined[0].memory, total - 1);
+  assert.match((await tab.textContent('#trouble')) ?? '', /more than the 16\.0 MB that you allow/);
+  const held = () => tab.textContent('#held');
+  const fetched = () => host.server.log.filter((line) => line.includes('/shards/')).map((line) => path.basename(line));
+  const before = new Set(fetched());
+  assert.equal(before.size, SHARDS);
+  await host.hold(1, 3);
+  await until(async () => /layers 2 to 3 of the 6 of tales-gpt2/.test((await held()) ?? ''), 'words', 10_000);
+  const [{ prompt }] = await truths(GPT2);
+  const rows = prompt.map(() => Buffer.alloc(264));
+  await host.compute({ first: 1, end: 3, seqs: [{ id: 1n, first: 0, rows }] });
+  await host.hold(3, 4);
+  for (let i = 2n; i < 40n; i++) await host.compute({ first: 3, end: 4, seqs: [{ id: i, first: 0, rows }] });
+  const call = host.server.calls.at(-1);
+  assert.equal((call?.memory ?? 0) + (call?.models ?? []).flatMap((m) => shards.slice(m.first, m.end))
+    .reduce((n, s) => n + s.bytes, 0), total - 1, 'what is free and what is listed make the bound');
+  const mb = Number(/: ([\d.]+) MB of memory/.exec((await held()) ?? '')?.[1]);
+  assert.ok(mb > 4 && mb <= 16, `${mb} MB: ${await held()}`);
+});
+
 test('a native volunteer fetches only its shards, tells its memory, and drops the oldest span for another', async () => {
   const model = await splitModel(GPT2, SHARDS);
   const shards = shardsOf(model), bound = 6 << 20;
@@ -198,6 +224,7 @@ test('a native volunteer fetches only its shards, tells its memory, and drops th
   const before = told();
   host.wanted = large;
   await until(() => (host.server.calls.at(-1)?.memory ?? 0) + bytes(before.map(parse)) < bytes([large]), 'lower bound told', 30_000);
+  assert.equal(host.server.joined.at(-1).memory, bytes([large]) - 1, 'it joined again with less');
   assert.match(readFileSync(natives[0].log, 'utf8'), /shards 1 to 5 of tales-gpt2 need \d+ MB, 6 MB are allowed/);
   assert.equal(host.server.calls.at(-1)?.models.length, before.length, 'what it had it kept');
   host.wanted = null;

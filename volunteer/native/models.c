@@ -441,6 +441,11 @@ const struct native_model *native_models_at(const struct native_models *models,
     return &models->entries[i]->model;
 }
 
+uint64_t native_models_bound(const struct native_models *models)
+{
+    return models->told_max;
+}
+
 uint64_t native_models_memory(const struct native_models *models)
 {
     uint64_t shards = 0;

@@ -84,6 +84,9 @@ const struct native_model *native_models_at(const struct native_models *models,
 // than its shards, so that it is not asked for again.
 uint64_t native_models_memory(const struct native_models *models);
 
+// The bound as it is told, when joining too.
+uint64_t native_models_bound(const struct native_models *models);
+
 // Bytes that are taken at most: mapped shards, KV and scratch. Never over the
 // bound. And bytes that are taken now.
 uint64_t native_models_taken(const struct native_models *models);

@@ -88,8 +88,10 @@ static const char *reason_text(enum syn1_reason reason)
 
 static enum err join(struct run *run, char *why, size_t why_len)
 {
-    enum err err = native_session_join(&run->session, why, why_len);
+    enum err err;
 
+    run->profile.memory = native_models_bound(run->models);
+    err = native_session_join(&run->session, why, why_len);
     native_compute_forget(run->compute);
     if (!err) {
         run->join_tries = 0;
@@ -196,6 +198,11 @@ static void bring_open(struct run *run)
                                       b->span_end, why, sizeof why);
 
     b->state = BRING_NONE;
+    if (err == ERR_FULL) { // the server plans with what was told: tell it anew
+        tell(run, NATIVE_TROUBLE, why, 0, 0);
+        native_session_leave(&run->session);
+        return;
+    }
     if (err && err != ERR_EXISTS) {
         fault(run, why, err);
         return;

@@ -91,7 +91,12 @@ export class Models {
   /** What a call tells as memory: with the bytes of the listed shards, the bound. */
   memory() {
     const shards = this.loaded.reduce((n, l) => n + (l.leaving ? 0 : l.shards), 0);
-    return Math.max(0, Math.min(this.parts.tuning.maxBytes, this.toldMax) - shards);
+    return Math.max(0, this.bound() - shards);
+  }
+
+  /** The bound as it is told, when joining too. */
+  bound() {
+    return Math.min(this.parts.tuning.maxBytes, this.toldMax);
   }
 
   /** Sequences that an engine keeps at a time; idle ones make way by themselves. */
@@ -126,14 +131,17 @@ export class Models {
   }
 
   /**
-   * Get a span ready. One that does not fit is told, and so is less memory.
+   * Get a span ready. One that does not fit is told, and so is less memory: the
+   * server plans with what it was told when this volunteer joined.
    * @param {CachedSpan} span   as an answer names it
    * @param {AbortSignal} signal
+   * @returns {Promise<boolean>} whether it is here
    */
   async fetch(span, signal) {
     const model = this.find(span.model);
     if (span.first >= span.end || span.end > model.shards.length) throw new Error('the server asks for shards that there are not');
     await this.load(model, span.first, span.end, signal);
+    return this.findLoaded(model, span.first, span.end) !== undefined;
   }
 
   /**
@@ -146,7 +154,10 @@ export class Models {
     loaded.used = ++this.turn;
     try {
       const ran = await loaded.engine.run(frame);
-      loaded.bytes = ran.bytes;
+      if (ran.bytes !== loaded.bytes) {
+        loaded.bytes = ran.bytes;
+        this.tellHeld();
+      }
       return ran;
     } catch (error) {
       // Whatever went wrong in there, a fresh engine does not carry it along.

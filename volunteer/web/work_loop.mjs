@@ -3,6 +3,7 @@
 // one talks (a call brings a result and returns the next unit), one computes.
 // Up to two units are in hand, so that the device does not wait for the network.
 
+import { RejoinError } from './grid.mjs';
 import { sleep } from './http.mjs';
 import { reasonText } from './reasons.mjs';
 import { Outcome, Reason, encodeCall, resultInfo, unitInfo } from './syn1.mjs';
@@ -27,7 +28,7 @@ const EWMA = 0.3; // weight of the newest measurement
  *
  * @typedef {object} ModelShelf  what models.mjs gives
  * @property {() => CachedSpan[]} cached
- * @property {(span: CachedSpan, signal: AbortSignal) => Promise<void>} fetch
+ * @property {(span: CachedSpan, signal: AbortSignal) => Promise<boolean>} fetch  false: there is no room
  * @property {(span: CachedSpan, frame: Uint8Array) => Promise<{result: Uint8Array<ArrayBuffer>}>} run
  * @property {() => number} slots  sequences it keeps at a time
  * @property {() => number} memory what a call tells
@@ -225,6 +226,11 @@ export class WorkLoop {
    */
   fetch(span, signal) {
     this.fetching ??= this.shelf.fetch(span, signal)
+      .then((here) => {
+        if (here) return;
+        this.member.leave();
+        throw new RejoinError('Part of a model does not fit; the server is told.');
+      })
       .catch((error) => { this.fetchError = error; })
       .finally(() => {
         this.fetching = null;

@@ -193,7 +193,7 @@ async function memberships(m, backend, models, signal) {
       tellState({ name: 'joining' });
       await models.prepare(await listModels(BASE, signal), signal);
       tellState({ name: 'joining' });
-      member = await Membership.join(BASE, { ...who, memory: tuning.maxBytes }, signal);
+      member = await Membership.join(BASE, { ...who, memory: models.bound() }, signal);
       const { id, token, accountId, name } = member;
       tell({ kind: 'joined', id, token, accountId, name, backend });
       backoff.reset();
