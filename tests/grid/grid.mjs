@@ -255,7 +255,7 @@ export class Grid {
   /** @param {string} name @param {string[]} [args] more arguments
    * @returns {Volunteer} */
   volunteer(name, args = []) {
-    return this.#volunteer(name, ['volunteer', this.url, ...args]);
+    return this.#volunteer(name, ['volunteer', this.url], args);
   }
 
   /** A volunteer that cheats, or only calls from an address of its own.
@@ -263,16 +263,17 @@ export class Grid {
    * @param {string[]} [args] more arguments; `--from ADDRESS` is one
    * @returns {Volunteer} */
   liar(name, plan, args = []) {
-    return this.#volunteer(name, [this.url, '--models', this.models, '--cheat', plan, ...args],
+    return this.#volunteer(name, [this.url, '--models', this.models, '--cheat', plan], args,
       path.join(BUILD, 'tests/adversary/liar'));
   }
 
-  /** @param {string} name @param {string[]} args @param {string} [program] */
-  #volunteer(name, args, program) {
+  /** @param {string} name @param {string[]} head @param {string[]} args override what is usual
+   * @param {string} [program] */
+  #volunteer(name, head, args, program) {
     const volunteer = new Volunteer(
       name,
-      [...args, '--name', name, '--account-file', path.join(this.folder, `${name}.account`),
-        '--cache', path.join(this.folder, `cache-${name}`), '--memory', '1G'],
+      [...head, '--name', name, '--account-file', path.join(this.folder, `${name}.account`),
+        '--cache', path.join(this.folder, `cache-${name}`), '--memory', '1G', ...args],
       path.join(this.folder, `${name}.log`),
       program,
     );
