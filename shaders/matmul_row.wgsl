@@ -35,8 +35,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) li
     v = y[t * LD + n];
   }
   let product = tile_product(tile_load(block, own, lid), t, own);
+  let own_exp = row_exp(t, own);
   row_take(t, lid);
-  let sum = select(vec4i(0), product >> vec4u(row_top() - row_exp(t, own) + SPARE), lane < G);
+  let sum = select(vec4i(0), product >> vec4u(row_top() - own_exp + SPARE), lane < G);
   product_finish(sum, block, t, lid);
   if (valid) {
     let out = product_output(ends, lid);

@@ -49,14 +49,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) li
     row = heads[t].x;
     put_wires(row, heads[t].y, lid);
   }
-  row_take(row, lid);
+  row_take(row_load(row, lid), lid);
   for (var i = lid; i < G * 16u; i += WG) {
-    q[t * G * 16u + i] = row_word(row, i / 16u, i % 16u);
+    q[t * G * 16u + i] = norm_words[i / 16u * 17u + i % 16u];
   }
   for (var g = lid; g < G; g += WG) {
     var sum = 0;
     for (var k = 0u; k < 16u; k++) {
-      sum += dot4I8Packed(row_word(row, g, k), 0x01010101u);
+      sum += dot4I8Packed(norm_words[g * 17u + k], 0x01010101u);
     }
     groups[t * G + g] = (u32(sum * 64) << 5u) | row_exp(row, g);
   }

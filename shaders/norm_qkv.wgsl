@@ -16,10 +16,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) li
   let lane = lane_of(lid);
   let block = group.x * TILES + lid / (4u * LANES);
   let own = min(lane, G - 1u);
+  let held = row_load(t, lid);
   let tile = tile_load(block, own, lid);
   let ends = ends_load(group.x * DIM + lid);
   let place = head_place(t, group.x);
-  row_take(t, lid);
+  row_take(held, lid);
   let product = tile_product(tile, t, own);
   let sum = select(vec4i(0), product >> vec4u(row_top() - row_exp(t, own) + SPARE), lane < G);
   product_finish(sum, block, t, lid);

@@ -31,10 +31,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) li
   let j = lid / (4u * LANES);
   let block = min(group.x * 4u + j % 4u + j / 4u * (N / 16u), BLOCKS - 1u);
   let own = min(lane, G - 1u);
+  let held = row_load(t, lid);
   let tile = tile_load(block, own, lid);
   let i = group.x * 64u + lid % 64u;
   let ends = ends_load(i + lid / 64u * N);
-  row_take(t, lid);
+  row_take(held, lid);
   let product = tile_product(tile, t, own);
   let sum = select(vec4i(0), product >> vec4u(row_top() - row_exp(t, own) + SPARE), lane < G);
   product_finish(sum, block, t, lid);

@@ -8,7 +8,7 @@
 //
 // A workgroup does TILES blocks of 16 outputs: for each LANES lots of groups
 // (a multiple of 4), each by four invocations of four rows. The row itself is
-// behind row_word, row_exp and row_top (lib/row_given.wgsl, lib/row_norm.wgsl).
+// behind row_words, row_exp and row_top (lib/row_given.wgsl, lib/row_norm.wgsl).
 // Sums are order-free. Bounds and the formula: volunteer/engine/matmul.h.
 // Reference: matmul_ref. Needs fixed.wgsl.
 
@@ -69,19 +69,16 @@ fn sum4(a: u32) -> i32 {
 }
 
 // The bias of the weights, 64 times the sum of the row's group, is taken off.
-fn quarter_product(q: Quarter, row: u32, g: u32, k: u32) -> vec4i {
-  let a = row_word(row, g, k);
-  let b = row_word(row, g, k + 1u);
-  let c = row_word(row, g, k + 2u);
-  let d = row_word(row, g, k + 3u);
-  return dot4(a, q.a) + dot4(b, q.b) + dot4(c, q.c) + dot4(d, q.d) -
-    vec4i(64 * (sum4(a) + sum4(b) + sum4(c) + sum4(d)));
+fn quarter_product(q: Quarter, row: u32, g: u32, k: u32) -> vec4i { // columns 16 k and on
+  let v = row_words(row, g, k);
+  return dot4(v.x, q.a) + dot4(v.y, q.b) + dot4(v.z, q.c) + dot4(v.w, q.d) -
+    vec4i(64 * (sum4(v.x) + sum4(v.y) + sum4(v.z) + sum4(v.w)));
 }
 
 // The product of one group, times its mantissas.
 fn tile_product(t: Tile, row: u32, g: u32) -> vec4i {
-  let dot = quarter_product(t.a, row, g, 0u) + quarter_product(t.b, row, g, 4u) +
-    quarter_product(t.c, row, g, 8u) + quarter_product(t.d, row, g, 12u);
+  let dot = quarter_product(t.a, row, g, 0u) + quarter_product(t.b, row, g, 1u) +
+    quarter_product(t.c, row, g, 2u) + quarter_product(t.d, row, g, 3u);
   return dot * vec4i(unpack4xU8(t.mantissas));
 }
 

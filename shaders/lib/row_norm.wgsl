@@ -194,26 +194,44 @@ fn squares_sum() -> vec2u {
   return wide_add(wide_add(vec2u(atomicLoad(&norm_limbs[0]), 0u), middle), high);
 }
 
-// All invocations come here together, once.
-fn row_take(row: u32, lid: u32) {
+// What an invocation holds of the row.
+struct Row {
+  a: Held,
+  b: Held,
+  c: Held,
+  d: Held,
+}
+
+// To be called before anything larger is asked of memory.
+fn row_load(row: u32, lid: u32) -> Row {
   const none = Held(vec4i(0), vec4i(0), vec4i(0));
+  var h = Row(held_load(row, lid), none, none, none);
+  if (4u * WG < C) {
+    h.b = held_load(row, lid + WG);
+  }
+  if (8u * WG < C) {
+    h.c = held_load(row, lid + 2u * WG);
+    h.d = held_load(row, lid + 3u * WG);
+  }
+  return h;
+}
+
+// All invocations come here together, once.
+fn row_take(held: Row, lid: u32) {
   let two = 4u * WG < C;
   let four = 8u * WG < C;
   let i1 = lid + WG;
   let i2 = i1 + WG;
   let i3 = i2 + WG;
-  var h0 = held_load(row, lid);
-  var h1 = none;
-  var h2 = none;
-  var h3 = none;
+  var h0 = held.a;
+  var h1 = held.b;
+  var h2 = held.c;
+  var h3 = held.d;
   var s = summed(Sums(0u, 0, -VALUE_MAX, VALUE_MAX), h0, lid);
   if (two) {
-    h1 = held_load(row, i1);
     s = summed(s, h1, i1);
   }
   if (four) {
-    h2 = held_load(row, i2);
-    h3 = held_load(row, i3);
     s = summed(summed(s, h2, i2), h3, i3);
   }
   mean_put(s);
@@ -281,6 +299,8 @@ fn row_exp(row: u32, g: u32) -> u32 {
   return int8_exp(atomicLoad(&norm_tops[g]));
 }
 
-fn row_word(row: u32, g: u32, k: u32) -> u32 {
-  return norm_words[g * 17u + k];
+// Words 4 k .. 4 k + 3 of a group.
+fn row_words(row: u32, g: u32, k: u32) -> vec4u {
+  let at = g * 17u + 4u * k;
+  return vec4u(norm_words[at], norm_words[at + 1u], norm_words[at + 2u], norm_words[at + 3u]);
 }

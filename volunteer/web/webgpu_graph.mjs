@@ -220,7 +220,7 @@ export class Graph {
     const [y, LD] = add ? [x, this.stride] : [to.y, to.ld];
     const wire = add && to.wire;
     const ends = { LD, N: add ? matrix.outs : 16 * matrix.blocks, ADD: Number(add), WIRE: Number(wire) };
-    const tiles = wire ? 2 : 1;
+    const tiles = wire ? 2 : matrix.blocks > 1024 ? 4 : 1;
     const shape = this.product(matrix, tiles);
     if (!shape) throw new Error("the matrices of this model are too wide for this GPU");
     return matrix.parts.map((part) => {
