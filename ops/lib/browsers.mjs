@@ -27,13 +27,14 @@ export function launchChromium(args = []) {
  * that each is an account of its own.
  * @param {string} url of the grid
  * @param {string[]} names
+ * @param {{args?: string[], gpu?: 'faster'|'always'|'never'}} [more]  arguments of Chromium, and what the page is asked
  */
-export async function openVolunteers(url, names) {
-  const browser = await launchChromium();
+export async function openVolunteers(url, names, { args = [], gpu = 'faster' } = {}) {
+  const browser = await launchChromium(args);
   for (const name of names) {
     const context = await browser.newContext();
     const page = await context.newPage();
-    await page.goto(`${url}/contribute?autostart=1&intensity=100&name=${encodeURIComponent(name)}`);
+    await page.goto(`${url}/contribute?autostart=1&intensity=100&gpu=${gpu}&name=${encodeURIComponent(name)}`);
   }
   return browser;
 }

@@ -25,8 +25,8 @@ test('limits are kept', () => {
 });
 
 test('an address can start the page with a name and an intensity', () => {
-  const settings = withQuery(defaults, new URLSearchParams('autostart=1&name=Ada%20L&intensity=100'));
-  assert.deepEqual(settings, { ...defaults, autostart: true, name: 'Ada L', intensity: 100 });
+  const settings = withQuery(defaults, new URLSearchParams('autostart=1&name=Ada%20L&intensity=100&gpu=always'));
+  assert.deepEqual(settings, { ...defaults, autostart: true, name: 'Ada L', intensity: 100, gpu: 'always' });
   assert.equal(withQuery(defaults, new URLSearchParams('intensity=7')).intensity, defaults.intensity);
   assert.deepEqual(withQuery(defaults, new URLSearchParams('')), defaults);
 });

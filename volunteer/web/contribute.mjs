@@ -58,7 +58,7 @@ function obstacle() {
 function settle() {
   const why = wanted ? obstacle() : '';
   const should = wanted && !why;
-  if (should && !working) ask({ kind: 'start', account, name: settings.name, tuning: tuning() });
+  if (should && !working) ask({ kind: 'start', account, name: settings.name, gpu: settings.gpu, tuning: tuning() });
   if (!should && working) ask({ kind: 'stop' });
   working = should;
   if (!should) {
@@ -183,6 +183,7 @@ function onForm() {
     onlyVisible: data.has('onlyVisible'),
     onlyMains: data.has('onlyMains'),
     autostart: data.has('autostart'),
+    gpu: settings.gpu,
     maxMb: Number(data.get('maxMb')),
   });
   saveSettings(settings);

@@ -84,7 +84,7 @@ export class RemoteEngine {
   /**
    * Compile and start an engine, and let it prove itself.
    * @param {string} wasm  URL of the module
-   * @param {boolean} gpu  use a GPU if there is one and it is faster
+   * @param {import("./messages.mjs").GpuUse} gpu
    * @returns {Promise<Opened>}
    */
   open(wasm, gpu) {

@@ -27,7 +27,7 @@ function opened() {
 async function open(m) {
   const probeMs = await probeModule(m.wasm);
   const note = (/** @type {string} */ text) => self.postMessage({ kind: 'note', text });
-  engine = await EnginePair.open(() => WasmEngine.open(m.wasm), m.gpu ? navigator.gpu : undefined, note);
+  engine = await EnginePair.open(() => WasmEngine.open(m.wasm), m.gpu === 'never' ? undefined : navigator.gpu, note, m.gpu === 'always');
   return { backend: engine.backend, probeMs };
 }
 

@@ -18,6 +18,9 @@
  * @property {number} missing    bytes that are not in the cache yet
  * @property {number} least      bytes of its smallest shard
  *
+ * @typedef {"faster"|"always"|"never"} GpuUse  where it is the faster one, wherever it
+ *   gets the known unit right, or not at all
+ *
  * @typedef {object} Tuning
  * @property {number} intensity  percent of the time that the engine may run
  * @property {number} maxBytes   of storage and of memory
@@ -41,7 +44,7 @@
  * @property {string} [model]    its name, with downloading and loading
  *
  * @typedef {{kind: "look"}} Look
- * @typedef {{kind: "start", account: string, name: string, tuning: Tuning}} Start
+ * @typedef {{kind: "start", account: string, name: string, gpu: GpuUse, tuning: Tuning}} Start
  * @typedef {{kind: "stop"}} Stop
  * @typedef {{kind: "tune", tuning: Tuning}} Tune
  * @typedef {Look|Start|Stop|Tune} ToWorker
@@ -59,7 +62,7 @@
  * @typedef {Found|StateMessage|Joined|CountsMessage|Trouble|EngineNote|Held} ToPage
  *
  * @typedef {{name: string, blob: Blob, sha256: string}} ShardBlob
- * @typedef {{kind: "open", call: number, wasm: string, gpu: boolean}} Open
+ * @typedef {{kind: "open", call: number, wasm: string, gpu: GpuUse}} Open
  * @typedef {{kind: "load", call: number, model: string, shards: ShardBlob[], maxBytes: number}} Load
  * @typedef {{kind: "run", call: number, frame: Uint8Array}} Run
  * @typedef {Open|Load|Run} ToEngine

@@ -10,6 +10,7 @@
  * @property {boolean} onlyMains
  * @property {boolean} autostart   start when the page is opened
  * @property {number} maxMb        of storage and memory
+ * @property {import("./messages.mjs").GpuUse} gpu
  */
 
 export const NAME_MAX = 40;
@@ -22,7 +23,7 @@ const ACCOUNT_ID = 'synapse.account_id';
 
 /** @type {Readonly<Settings>} */
 const DEFAULTS = Object.freeze({
-  name: '', intensity: 50, onlyVisible: false, onlyMains: false, autostart: false, maxMb: 512,
+  name: '', intensity: 50, onlyVisible: false, onlyMains: false, autostart: false, maxMb: 512, gpu: 'faster',
 });
 
 /**
@@ -41,12 +42,13 @@ export function cleanSettings(from) {
     onlyMains: s.onlyMains === true,
     autostart: s.autostart === true,
     maxMb,
+    gpu: s.gpu === 'always' || s.gpu === 'never' ? s.gpu : DEFAULTS.gpu,
   };
 }
 
 /**
  * The settings with what a page's address asks for: autostart=1, name=...,
- * intensity=25|50|100.
+ * intensity=25|50|100, gpu=faster|always|never.
  * @param {Settings} settings
  * @param {URLSearchParams} query
  * @returns {Settings}
@@ -56,6 +58,7 @@ export function withQuery(settings, query) {
   if (query.has('autostart')) more.autostart = query.get('autostart') === '1';
   if (query.has('name')) more.name = query.get('name');
   if (query.has('intensity')) more.intensity = Number(query.get('intensity'));
+  if (query.has('gpu')) more.gpu = query.get('gpu');
   return cleanSettings({ ...settings, ...more });
 }
 

@@ -116,7 +116,7 @@ async function alone(work, signal) {
 async function contribute(m, signal) {
   tellState({ name: 'probing' });
   const features = await findFeatures();
-  const { engine, wasm, backend } = await openBest(features);
+  const { engine, wasm, backend } = await openBest(features, m.gpu);
   const hashes = await WasmEngine.open(wasm);
   /** @type {RemoteEngine|null} */
   let spare = engine; // the one that proved itself is the first to be used
@@ -126,7 +126,7 @@ async function contribute(m, signal) {
     newHasher: () => hashes.newHasher(),
     newEngine: async () => {
       const next = spare ?? newRemote();
-      if (!spare) await next.open(wasm, backend === 'webgpu');
+      if (!spare) await next.open(wasm, backend === 'webgpu' ? m.gpu : 'never');
       spare = null;
       return next;
     },
@@ -156,8 +156,9 @@ function newRemote() {
 /**
  * The fastest engine that gets the known unit right.
  * @param {import("./features.mjs").Features} features
+ * @param {import("./messages.mjs").GpuUse} gpu
  */
-async function openBest(features) {
+async function openBest(features, gpu) {
   if (!features.simd)
     throw new Error('This browser lacks WebAssembly SIMD, which the engine needs. A newer browser will do.');
   const files = features.relaxed ? [MODULES.relaxed, MODULES.simd] : [MODULES.simd];
@@ -165,7 +166,7 @@ async function openBest(features) {
   for (const file of files) {
     const engine = newRemote();
     try {
-      const { backend } = await engine.open(moduleUrl(file), features.webgpu);
+      const { backend } = await engine.open(moduleUrl(file), features.webgpu ? gpu : 'never');
       return { engine, wasm: moduleUrl(file), backend };
     } catch (error) {
       engine.end('it did not prove itself');
