@@ -67,8 +67,9 @@ static enum err add_vector(const struct quantise *q, enum source_role role,
 }
 
 // s = (a / b)^(1/4) of sums of squares, which is sqrt(rms a / rms b), with the
-// constant part taken out, and then slack bits towards 1. Channels that are
-// zero on a side keep 1. NULL: no memory.
+// constant part taken out, and then slack bits towards 1. What nothing reads (b
+// is 0) is made as small as may be, for it shares a power of two with what is
+// read; channels that are zero themselves keep 1. NULL: no memory.
 static float *scales_from(const double *a, const double *b, uint32_t n,
                           double slack)
 {
@@ -88,6 +89,8 @@ static float *scales_from(const double *a, const double *b, uint32_t n,
 
         if (a[i] > 0 && b[i] > 0)
             bits = log2(a[i] / b[i]) / 4 - mean;
+        else if (a[i] > 0)
+            bits = SCALE_BITS_MAX + slack;
         bits = copysign(fmax(fabs(bits) - slack, 0), bits);
         bits = fmin(fmax(bits, -SCALE_BITS_MAX), SCALE_BITS_MAX);
         s[i] = (float)exp2(bits);
