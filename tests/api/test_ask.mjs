@@ -110,6 +110,15 @@ test('stop strings end the text before them, streamed too', async () => {
   const answer = await client.completions.create(request);
   assert.equal(answer.choices[0].text, before);
   assert.equal(answer.choices[0].finish_reason, 'stop');
+  // What stands behind the token that completes the stop string is not charged.
+  const kept = /** @type {any} */ (answer).synapse.tokens;
+  assert.deepEqual(kept, truth.tokens.slice(0, kept.length));
+  assert.ok(kept.length < truth.tokens.length);
+  assert.equal(answer.usage?.completion_tokens, kept.length);
+  // Log-probabilities are told of the tokens that the text is made of.
+  const tokens = (await client.completions.create({ ...request, logprobs: 0 })).choices[0].logprobs?.tokens ?? [];
+  assert.ok(tokens.join('').startsWith(before));
+  assert.ok(tokens.slice(0, -1).join('').length < before.length);
   let text = '';
   for await (const event of await client.completions.create({ ...request, stream: true })) {
     text += event.choices[0]?.text ?? '';

@@ -237,6 +237,11 @@ test('models, keys and figures', async () => {
   await ask('GET', '/v1/keys', { key: operator, status: 200 });
   await ask('GET', '/v1/keys', { key: null, status: 401 });
   await ask('GET', '/v1/keys', { status: 403 });
+  await ask('GET', '/v1/plan', { key: null, status: 200 });
+  await ask('POST', '/v1/plan', { key: operator, body: { model: model.id, path: null }, status: 204 });
+  await ask('POST', '/v1/plan', { key: operator, body: { model: 'none', path: null }, status: 400 });
+  await ask('POST', '/v1/plan', { key: null, body: { model: model.id }, status: 401 });
+  await ask('POST', '/v1/plan', { body: { model: model.id }, status: 403 });
   await ask('GET', '/v1/receipts/key', { key: null, status: 200 });
   await ask('GET', '/v1/leaderboard', { key: null, status: 200 });
   await ask('GET', '/v1/leaderboard', { key: null, query: '?limit=x', status: 400 });
