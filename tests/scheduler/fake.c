@@ -114,7 +114,7 @@ static void rows_read(const struct syn1_header *header,
         s->sound = u->first;
     for (uint32_t i = 0; i < u->n_rows; i++) {
         uint32_t at = u->first + i;
-        const uint8_t *row = u->rows + (size_t)i * MODEL_ROW;
+        const uint8_t *row;
         uint8_t want[MODEL_ROW];
 
         if (!header->span_first) {
@@ -122,6 +122,7 @@ static void rows_read(const struct syn1_header *header,
             s->sound++;
             continue;
         }
+        row = u->rows + (size_t)i * MODEL_ROW;
         s->tokens[at] = model_row_token(row);
         model_row(s->tokens, at + 1, header->span_first, want);
         if (s->sound == at && memcmp(row, want, MODEL_ROW) == 0)
