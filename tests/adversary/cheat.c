@@ -227,7 +227,7 @@ static enum err part_run(struct engine *engine,
     struct bytes_out frame = {0};
     const uint8_t *out;
     uint32_t n = 0, at = 0;
-    size_t len;
+    size_t len = 0;
     enum err err = part_build(header, items, own, &frame, &n);
 
     if (!err && n)
