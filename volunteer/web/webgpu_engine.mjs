@@ -80,6 +80,7 @@ export class WebGpuEngine {
     this.device = hold.device;
     this.sources = sources;
     this.newHasher = newHasher;
+    this.splitAt = Infinity; // as if a binding took no more bytes of a matrix
     this.round = 0;
     this.clock = () => performance.now(); // ms, of the compute time told
     this.stepMs = 5; // of one decoding step, measured
@@ -97,7 +98,7 @@ export class WebGpuEngine {
   async load(id, shards, maxBytes, onBytes) {
     for (const shard of shards) await this.verify(shard);
     let done = 0;
-    const up = new Uploader(this.device, (n) => onBytes((done += n)));
+    const up = new Uploader(this.device, (n) => onBytes((done += n)), this.splitAt);
     try {
       await this.hold.scoped(async () => {
         this.model = await GpuModel.load(up, shards.map((s) => s.blob));

@@ -134,11 +134,13 @@ export class Uploader {
   /**
    * @param {GPUDevice} device
    * @param {(n: number) => void} onBytes
+   * @param {number} splitAt  bytes of a matrix that one binding takes, at most
    */
-  constructor(device, onBytes) {
+  constructor(device, onBytes, splitAt = Infinity) {
     this.device = device;
     this.onBytes = onBytes;
     this.limit = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
+    this.splitAt = Math.min(this.limit, splitAt);
     this.bytes = 0;
     /** @type {GPUBuffer[]} */
     this.buffers = [];
@@ -210,7 +212,7 @@ export class Uploader {
   async tiles(shard, name, blocks, groups) {
     const w = shard.find(`${name}.w`, "I8", [blocks, groups, TILE]);
     const m = shard.find(`${name}.m`, "U8", [blocks, groups, 16]);
-    const fit = Math.floor(this.limit / (groups * TILE));
+    const fit = Math.floor(this.splitAt / (groups * TILE));
     const most = fit > 2 ? fit - (fit % 2) : Math.max(1, fit); // kernels take blocks by two
     const parts = [];
     for (let block = 0; block < blocks; block += most) {
