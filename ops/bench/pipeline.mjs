@@ -1,0 +1,128 @@
+// pipeline.mjs - a model over three spans when every volunteer is far away:
+// 50 ms one way between it and the server. One sequence alone, beside one
+// token in three round trips; 32 together, beside 32 of these or the same grid
+// without delay, whichever is less; and the bytes that a row takes on a hop.
+//
+//   ops/bench/pipeline [--tokens N] [--delay MS]
+//
+// Lines with tabs at the end: name, ours, limit, ratio, bar, ok or short. The
+// programs are those of SYNAPSE_BUILD (default: build/release, else build/dev).
+// @ts-check
+
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+process.env.SYNAPSE_BUILD ??=
+  existsSync(path.join(ROOT, 'build/release/bin/synapsed')) ? 'build/release' : 'build/dev';
+const { Grid, splitModel } = await import('../../tests/grid/grid.mjs');
+const { DelayProxy } = await import('../../tests/grid/delay_proxy.mjs');
+
+const SOURCE = 'ops/models/tales-gpt2', SHARDS = 6, SPANS = 3;
+
+/** @param {string} name @param {number} fallback */
+function optionOf(name, fallback) {
+  const at = process.argv.indexOf(name);
+  return at > 0 ? Number(process.argv[at + 1]) : fallback;
+}
+const tokens = optionOf('--tokens', 48), delayMs = optionOf('--delay', 50);
+
+/** What three volunteers need to hold two shards each. @param {any} manifest */
+function memoryOf({ shards, architecture: a }) {
+  const kv = a.context * a.kv_heads * (2 * a.head_size + 2);
+  const needs = shards.map((/** @type {any} */ s) => s.bytes + kv);
+  const pairs = [0, 2, 4].map((i) => needs[i] + needs[i + 1]);
+  return Math.ceil(Math.max(...pairs) + 0.9 * Math.min(...needs));
+}
+
+/** A batch of n lines of so many tokens: how many were made, and the seconds.
+ * @param {InstanceType<typeof Grid>} grid @param {number} n @param {number} maxTokens @param {string} prompt */
+async function batch(grid, n, maxTokens, prompt = 'Once') {
+  const start = performance.now();
+  const { id } = await grid.submit(Array.from({ length: n }, (_, i) => ({
+    custom_id: `line-${i}`, prompt, max_tokens: maxTokens, temperature: 1, seed: i + 1,
+  })));
+  const ended = await grid.finished(id, 300_000);
+  if (ended.status !== 'completed') throw new Error(`the batch is ${ended.status}`);
+  const seconds = (performance.now() - start) / 1000;
+  const lines = await grid.results(id);
+  return { made: lines.reduce((sum, l) => sum + l.response.body.usage.completion_tokens, 0), seconds };
+}
+
+/** Tokens a second while they come: what submitting, prompts and checks take is
+ * in both batches. @param {InstanceType<typeof Grid>} grid @param {number} n */
+async function rate(grid, n) {
+  const short = await batch(grid, n, 8), long = await batch(grid, n, 8 + tokens);
+  return (long.made - short.made) / (long.seconds - short.seconds);
+}
+
+/** A grid of three volunteers, each behind a proxy, and what it does.
+ * @template T @param {string} models @param {number} memory @param {number} delay
+ * @param {(grid: InstanceType<typeof Grid>, proxies: InstanceType<typeof DelayProxy>[]) => Promise<T>} measure */
+async function withGrid(models, memory, delay, measure) {
+  const grid = await Grid.start({ args: ['--models', models] });
+  /** @type {InstanceType<typeof DelayProxy>[]} */
+  const proxies = [];
+  try {
+    const { url } = grid;
+    for (let i = 0; i < SPANS; i++) {
+      const proxy = await DelayProxy.start(url, delay);
+      proxies.push(proxy);
+      grid.url = proxy.url; // where this volunteer calls
+      grid.volunteer(`v${i}`, ['--memory', String(memory), '--threads', '1']);
+    }
+    grid.url = url;
+    await batch(grid, 4, 4); // joins, downloads, warms up
+    return await measure(grid, proxies);
+  } finally {
+    await grid.stop();
+    await Promise.all(proxies.map((proxy) => proxy.stop()));
+  }
+}
+
+/** @param {string} name @param {number} ours @param {number} limit @param {number} bar @param {boolean} ok */
+function row(name, ours, limit, bar, ok) {
+  console.log([name, ours.toFixed(2), limit.toFixed(2), (ours / limit).toFixed(2), bar.toFixed(2), ok ? 'ok' : 'short'].join('\t'));
+  return ok;
+}
+
+async function main() {
+  const folder = mkdtempSync(path.join(tmpdir(), 'synapse-pipeline-'));
+  try {
+    const model = path.join(folder, path.basename(SOURCE));
+    cpSync(await splitModel(SOURCE, SHARDS), model, { recursive: true });
+    const manifest = JSON.parse(readFileSync(path.join(model, 'manifest.json'), 'utf8'));
+    const memory = memoryOf(manifest), width = manifest.architecture.width;
+    const near = await withGrid(folder, memory, 0, (grid) => rate(grid, 32));
+    console.log(`pipeline: without delay, 32 sequences: ${near.toFixed(1)} tokens/s`);
+    const far = await withGrid(folder, memory, delayMs, async (grid, proxies) => {
+      const one = await rate(grid, 1), many = await rate(grid, 32);
+      const rowsOf = async (/** @type {string} */ prompt) => {
+        const before = proxies.map((p) => p.up);
+        await batch(grid, 8, 1, prompt);
+        return proxies.map((p, i) => p.up - before[i]);
+      };
+      const few = await rowsOf('a'), lots = await rowsOf('a'.repeat(200));
+      return { one, many, up: lots.map((n, i) => n - few[i]) };
+    });
+    const trips = 1000 / (SPANS * 2 * delayMs), most = Math.min(32 * trips, near);
+    console.log(`pipeline: bytes more for 8 prompts of many tokens than of one, up from each volunteer: ${far.up.join(', ')}; ` +
+      `a row is ${width + width / 32} and its fingerprint 16`);
+    const results = [
+      row('pipeline one sequence, tokens/s beside 1/(3 round trips)', far.one, trips, 0.8, far.one >= 0.8 * trips),
+      row('pipeline 32 sequences, tokens/s beside the lesser limit', far.many, most, 0.6, far.many >= 0.6 * most),
+    ];
+    return results.every(Boolean) ? 0 : 1;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+main().then(
+  (code) => process.exit(code),
+  (error) => {
+    console.error(`pipeline: ${error instanceof Error ? error.message : error}`);
+    process.exit(1);
+  },
+);
