@@ -81,8 +81,9 @@ local function look(keys)
   end
   for _, id in ipairs(R('ZRANGE', x.P .. 'vols', 0, LOOK - 1)) do
     local v = base.load(volunteer.key(x, id), 'name', 'be', 'mem', 'prate',
-                        'lst', 'as', 'ref', 'a')
-    if v.name and v.ref ~= '1' and not trust.banned(x, v.a) then
+                        'lst', 'as', 'ref', 'a', 'fz', 'an')
+    if v.name and v.ref ~= '1' and v.fz ~= v.an and
+       not trust.banned(x, v.a) then
       local pin = ''
       for _, M in ipairs(list) do
         local t = R('HMGET', x.P .. 'p:' .. M.m .. ':v', id, v.name)

@@ -72,15 +72,15 @@ function volunteer.strip(x, id)
   stage.strip(x, id)
 end
 
--- It does not answer any more: its stages go to others at once, and its call gets
--- no more work.
+-- It does not answer any more: its stages go to others at once, it holds nothing
+-- that can be counted on, and its call gets no more work, until it calls again.
 function volunteer.stop(x, id)
   local key = volunteer.key(x, id)
   for _, u in ipairs(R('SMEMBERS', key .. ':u')) do
     if R('HEXISTS', unit.key(x, u), 'stage') == 1 then unit.drop(x, u, false) end
   end
-  stage.strip(x, id)
-  R('HSET', key, 'fz', R('HGET', key, 'an'))
+  stage.holds(x, id, {})
+  R('HSET', key, 'fz', R('HGET', key, 'an'), 'lst', '')
 end
 
 -- ... and it is forgotten.
