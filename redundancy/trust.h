@@ -13,11 +13,11 @@ enum {
     REDUN_PROBATION = 3,         // longer by this factor after a strike
     REDUN_DRAW_LEAST = 50000,    // millionths: the least that is ever checked
     REDUN_DRAW_STRUCK = 1000000, // millionths, while it has a strike
-    REDUN_DRAW_MOST = 500000,    // millionths, where lies are common
+    REDUN_DRAW_MOST = 300000,    // millionths, where lies are common
     REDUN_DRAW_ALWAYS = 1000000, // millionths
     REDUN_SEASON_CHECKS = 4000,
     REDUN_SEASON_USUAL = 1500, // millionths of checks that find faults anyway
-    REDUN_SEASON_RISE = 150,   // the chance rises by this times the excess
+    REDUN_SEASON_RISE = 100,   // the chance rises by this times the excess
     REDUN_STRIKES_MAX = 3,     // so many ban
 };
 
