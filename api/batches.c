@@ -1,11 +1,13 @@
 #include "api/batches.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/callback_kinds.h"
+#include "api/eta.h"
 #include "api/keys.h"
 #include "api/reply.h"
 #include "api/server.h"
@@ -73,6 +75,26 @@ static json_t *window_json(int64_t ms)
     return json_string(text);
 }
 
+static json_t *eta_json(const struct sched_batch *b)
+{
+    const struct api_eta_state state = {
+        .busy_ms = b->busy_ms,
+        .total = b->total,
+        .final = b->completed + b->failed,
+        .checking = b->checking,
+        .running = b->running,
+        .recent_ms = b->recent_ms,
+        .recent_final = b->recent_final,
+    };
+    struct api_eta eta;
+
+    if (b->status != SCHED_IN_PROGRESS || *b->waiting ||
+        !api_eta_of(&state, &eta))
+        return json_null();
+    return json_pack("{s:f, s:f}", "p50", ceil(eta.p50_s * 10) / 10, "p90",
+                     ceil(eta.p90_s * 10) / 10);
+}
+
 static json_t *times_json(const struct sched_batch *b)
 {
     return json_pack(
@@ -126,7 +148,8 @@ json_t *api_batch_json(const struct sched_batch *b)
         metadata ? metadata : json_null(), "errors", errors_json(b), "synapse",
         synapse_json(b));
     times = times_json(b);
-    if (!batch || !times || json_object_update(batch, times)) {
+    if (!batch || !times || json_object_set_new(batch, "eta", eta_json(b)) ||
+        json_object_update(batch, times)) {
         json_decref(batch);
         batch = NULL;
     }

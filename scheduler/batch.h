@@ -88,8 +88,11 @@ struct sched_batch {
     bool receipts;
     uint64_t checked_tokens;    // of final lines that were checked themselves
     uint64_t recomputed_tokens; // by checks, disputes included
-    const char *waiting; // why nothing moves: "", "volunteers" (nobody is
-                         // there) or "checks" (no second one and no referee)
+    const char *waiting;   // why nothing moves: "", "volunteers" (nobody is
+                           // there) or "checks" (no second one and no referee)
+    int64_t busy_ms;       // since its first line was taken; 0: none was
+    int64_t recent_ms;     // a stretch of up to a minute until now; 0: none
+    uint64_t recent_final; // lines that became final in it
 };
 
 typedef void sched_batch_fn(enum err err, const struct sched_batch *batch,

@@ -68,6 +68,9 @@ enum err sched_batch_read(const redisReply *reply, struct sched_batch *out)
     b.receipts = *sched_walk_text(&w) == '1';
     b.callback_kinds = sched_walk_text(&w);
     b.waiting = sched_walk_text(&w);
+    b.busy_ms = sched_walk_i64(&w);
+    b.recent_ms = sched_walk_i64(&w);
+    b.recent_final = sched_walk_u64(&w);
     if (w.bad || status > SCHED_CANCELLING)
         return ERR_FORMAT;
     b.status = (enum sched_batch_status)status;

@@ -8,6 +8,8 @@
 --   t_new, t_run, t_fin, t_end   when it got there, 0: not yet
 --   hold  reading in waits until so few lines are queued, "": it does not
 --   p_sum tokens of the prompts read in
+--   go    when its first line was taken; w1, w0: "time lines": the last time
+--         that the final lines were counted, and the time before
 --   open  of its lines, how many count as open requests of its key
 --   read  lines ingested; closed "1": no more will come
 --   n_ok, n_bad  final lines; n_q, n_r, n_c  the others as they are now
@@ -61,6 +63,18 @@ end
 
 local function over(st) return tonumber(st) >= 3 and tonumber(st) <= 6 end
 
+-- How its final lines came in the last one or two of these stretches.
+local STRETCH_MS = 30000
+local function recent(x, key)
+  local b = base.load(key, 'w0', 'w1', 'n_ok', 'n_bad')
+  local n = b.n_ok + b.n_bad
+  local t1 = tonumber((b.w1 or ''):match('^%d+'))
+  if not t1 or x.now - t1 > STRETCH_MS then
+    R('HSET', key, 'w1', string.format('%.0f %d', x.now, n), 'w0',
+      b.w1 or string.format('%.0f %d', x.now, n))
+  end
+end
+
 -- A final line: its record for C (batch.c reads it).
 function batch.result(x, id, bad, tokens, cid, record)
   local key = batch.key(x, id)
@@ -76,6 +90,7 @@ function batch.result(x, id, bad, tokens, cid, record)
   R('HINCRBY', key, bad and 'n_bad' or 'n_ok', 1)
   R('HINCRBY', key, 'tok', tokens)
   if b.cbe and b.cbe ~= '' then callback.line(x, id, b, n, cid) end
+  recent(x, key)
   base.count(x, bad and 'failed' or 'confirmed', 1)
   base.count(x, 'tokens', tokens)
   settle(x, id)
@@ -211,6 +226,7 @@ end
 
 -- So few lines of a batch are queued now: go on reading it in?
 function batch.fewer(x, id, n)
+  R('HSETNX', batch.key(x, id), 'go', x.now)
   local hold = tonumber(R('HGET', batch.key(x, id), 'hold'))
   if not hold or n > hold then return end
   R('HSET', batch.key(x, id), 'hold', '')
@@ -462,6 +478,11 @@ local function show(x, id, owner)
   local list = {id}
   for _, name in ipairs(FIELDS) do table.insert(list, b[name]) end
   table.insert(list, waiting(x, b))
+  local t = base.load(batch.key(x, id), 'go', 'w0')
+  local at, n = (t.w0 or ''):match('^(%d+) (%d+)$')
+  table.insert(list, t.go and x.now - t.go or 0)
+  table.insert(list, at and x.now - at or 0)
+  table.insert(list, at and math.max(b.n_ok + b.n_bad - n, 0) or 0)
   return list
 end
 

@@ -246,3 +246,22 @@ test('files and batches are kept for --retention', async () => {
   const file = JSON.parse((await call(key, 'POST', '/v1/files', upload(100))).text);
   assert.equal(file.expires_at - file.created_at, 3 * 86400);
 });
+
+test('a batch tells when it will be done, once there is a rate', async () => {
+  const volunteers = ['Ada', 'Grace'].map((name) => grid.volunteer(`${name}-eta`));
+  const requests = Array.from({ length: 24 }, (_, i) => ({ custom_id: `r${i}`, prompt: 'Once upon a time', max_tokens: 16, temperature: 0 }));
+  const { id, eta } = JSON.parse((await call(grid.key, 'POST', '/v1/batches', { requests })).text);
+  assert.equal(eta, null);
+  let told = 0;
+  await until(async () => {
+    const now = await grid.ask(`/v1/batches/${id}`);
+    if (now.eta) {
+      told++;
+      assert.ok(now.eta.p50 >= 0 && now.eta.p90 > now.eta.p50, JSON.stringify(now.eta));
+    }
+    return now.status === 'completed';
+  }, 'end of the batch', 60_000);
+  assert.ok(told > 0, 'it told nothing');
+  assert.equal((await grid.ask(`/v1/batches/${id}`)).eta, null);
+  await Promise.all(volunteers.map((volunteer) => volunteer.stop()));
+});
