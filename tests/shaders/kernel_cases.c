@@ -20,9 +20,9 @@
 #include "engine/fixed.h"
 #include "engine/kernels.h"
 #include "engine/rope.h"
-#include "engine/sampler.h"
 #include "engine/wire.h"
 #include "redundancy/fingerprint.h"
+#include "sample_case.h"
 #include "splitter/format.h"
 
 enum { ROWS_MAX = 64, WIDTH_MAX = 1280, CACHE_MAX = 4 * (32 * 64 + 128) };
@@ -637,96 +637,6 @@ static void attention_case(struct maker *k, struct cache *c, uint32_t DIM,
     cases_end(&k->out, HEADS, T);
 }
 
-enum { VOCAB = 203, SAMPLES = 5, CTX = 12, TOPS = 4, PROBS = 16 };
-
-static void sampling_fill(struct syn1_sampling *s)
-{
-    for (int i = 0; i < SAMPLES; i++)
-        s[i] = (struct syn1_sampling){.inv_temp_q16 = 1 << 16,
-                                      .top_p_q16 = 1 << 16,
-                                      .seed = UINT64_C(0x0123456789abcdef) +
-                                              (uint64_t)i};
-    s[0].inv_temp_q16 = 0;
-    s[1].top_p_q16 = 60000;
-    s[2].top_k = 7;
-    s[2].top_p_q16 = 40000;
-    s[3].inv_temp_q16 = 99999;
-    s[3].presence_q16 = 1 << 15;
-    s[3].frequency_q16 = -(1 << 14);
-    s[4].inv_temp_q16 = 9;
-}
-
-static void sample_case(struct maker *k)
-{
-    struct sampler_tables tables = {k->logs, k->logs + FORMAT_EXP2_LEN,
-                                    k->logs + FORMAT_EXP2_LEN + 1025};
-    uint32_t ld = 208, heads[SAMPLES * 4], rows[SAMPLES * 4] = {0};
-    uint32_t params[SAMPLES * 16] = {0}, ids[SAMPLES * CTX];
-    uint32_t answers[PROBS + SAMPLES * 41] = {0};
-    const int32_t bias[4] = {11, 3 << 16, 12, -100 * (1 << 16)};
-    struct syn1_sampling s[SAMPLES];
-    struct sampler_top tops[TOPS];
-    struct sampler *sampler;
-
-    CHECK_EQ(sampler_new(VOCAB, &tables, &engine_kernels_ref, &sampler),
-             ERR_OK);
-    sampling_fill(s);
-    for (uint32_t i = 0; i < SAMPLES * CTX; i++)
-        ids[i] = i * i % 7;
-    memset(k->x, 0, sizeof k->x);
-    for (uint32_t i = 0; i < SAMPLES * ld; i++)
-        k->x[i] = i % ld >= VOCAB ? FORMAT_VALUE_MAX
-                  : i / ld == 4   ? cases_any(&k->out)
-                                  : cases_between(&k->out, -(9 << 16), 9 << 16);
-    cases_begin(&k->out, "sample",
-                "\"VOCAB\":%d,\"LD\":%u,\"CTX\":%d,\"PROBS\":%d", VOCAB, ld,
-                CTX, PROBS);
-    cases_in(&k->out, 0, k->x, SAMPLES * ld * 4);
-    for (uint32_t i = 0; i < SAMPLES; i++) {
-        uint32_t *p = params + 16 * i, position = 4 + i;
-        int32_t *logits = k->x + i * ld;
-
-        rows[4 * i] = i;
-        rows[4 * i + 1] = position;
-        memcpy(heads + 4 * i, (uint32_t[]){i, SAMPLES - 1 - i, i % 2, 0}, 16);
-        memcpy(p,
-               (uint32_t[]){s[i].inv_temp_q16, s[i].top_p_q16, s[i].top_k,
-                            (uint32_t)s[i].seed, (uint32_t)(s[i].seed >> 32),
-                            (uint32_t)s[i].presence_q16,
-                            (uint32_t)s[i].frequency_q16, 2, 0, i == 3 ? 2 : 0,
-                            1, TOPS},
-               48);
-        for (uint32_t t = 2; i == 3 && t <= position; t++)
-            sampler_count(sampler, ids[i * CTX + t]);
-        sampler_apply(sampler, logits, &s[i], (const uint8_t *)bias,
-                      i == 3 ? 2 : 0);
-
-        uint32_t *probs = answers + PROBS + (SAMPLES - 1 - i) * 41;
-        uint32_t token = sampler_choose(sampler, logits, &s[i], position + 1);
-        struct sampler_total total = sampler_total(sampler, logits);
-
-        answers[SAMPLES - 1 - i] = token;
-        probs[0] = (uint32_t)sampler_logprob(&total, logits, token);
-        sampler_tops(sampler, &total, logits, TOPS, tops);
-        for (int j = 0; j < TOPS; j++) {
-            probs[1 + 2 * j] = tops[j].token;
-            probs[2 + 2 * j] = (uint32_t)tops[j].logprob;
-        }
-    }
-    cases_in(&k->out, 1, heads, sizeof heads);
-    cases_expect(&k->out, 2, rows, sizeof rows, rows, sizeof rows);
-    memcpy(k->y, ids, sizeof ids);
-    for (uint32_t i = 1; i < SAMPLES; i += 2) // those are fed
-        k->y[i * CTX + 5 + i] = (int32_t)answers[SAMPLES - 1 - i];
-    cases_expect(&k->out, 3, ids, sizeof ids, k->y, sizeof ids);
-    cases_in(&k->out, 4, params, sizeof params);
-    cases_in(&k->out, 5, bias, sizeof bias);
-    cases_in(&k->out, 6, k->logs, sizeof k->logs);
-    cases_expect(&k->out, 7, NULL, sizeof answers, answers, sizeof answers);
-    cases_end(&k->out, SAMPLES, 1);
-    sampler_free(sampler);
-}
-
 int main(int argc, char **argv)
 {
     static const uint32_t one[] = {1, 130, 2100, 129}, narrow[] = {70, 3};
@@ -756,7 +666,7 @@ int main(int argc, char **argv)
     heads_case(k, c, true);
     attention_case(k, c, 64, 1, one, 4);
     attention_case(k, c, 42, 2, narrow, 2);
-    sample_case(k);
+    sample_case(&k->out, k->logs);
     cases_close(&k->out);
     free(c);
     free(k);
