@@ -28,6 +28,15 @@ function unit.drop(x, u, again)
   end
 end
 
+-- Whatever is in a unit goes to others than vid for a moment.
+function unit.avoid(x, u, vid)
+  for _, r in ipairs(cmsgpack.unpack(R('HGET', unit.key(x, u), 'rows'))) do
+    if R('EXISTS', sequence.key(x, r[1])) == 1 then
+      sequence.avoid(x, r[1], vid)
+    end
+  end
+end
+
 -- Queue one row of a unit again, if it is still in that unit.
 function unit.back(x, u, vid, r, again)
   local sid, kind = r[1], r[7]

@@ -9,6 +9,7 @@
 --   fz      number of a call that is not given work any more
 --   rate    measured: token equivalents a second (see take.lua)
 --   t_res   when its last result came     rep  tokens told by progress
+--   lost    units in a row that it did not keep
 --   units, faults, late   counts
 function volunteer.key(x, id) return x.P .. 'v:' .. id end
 

@@ -1,12 +1,19 @@
 -- work.lua - the work call.
 
 -- What is leased to vid but not in held (concatenated ids) never reached it, or
--- was lost there: it is queued again, for the same volunteer.
+-- was lost there: it is queued again, for the same volunteer. One that loses
+-- unit after unit would take the same rows for ever: then others have a turn.
+local LOST = 3 -- units in a row, without a result that counts
 local function requeue_unlisted(x, vid, held)
+  local key = volunteer.key(x, vid)
   local listed = {}
   for i = 1, #held, 16 do listed[base.hex(held:sub(i, i + 15))] = true end
-  for _, u in ipairs(R('SMEMBERS', volunteer.key(x, vid) .. ':u')) do
-    if not listed[u] then unit.drop(x, u, true) end
+  for _, u in ipairs(R('SMEMBERS', key .. ':u')) do
+    if not listed[u] then
+      local again = R('HINCRBY', key, 'lost', 1) < LOST
+      if not again then unit.avoid(x, u, vid) end
+      unit.drop(x, u, again)
+    end
   end
 end
 
@@ -79,6 +86,7 @@ local function work(keys, args)
       if #plan.ask > 0 then return {'ask', unpack(plan.ask)} end
       outcome = commit.apply(x, p, vid, v, u, plan, tonumber(args[13]),
                              struct.unpack('<I4', args[6]))
+      if outcome == 1 then R('HSET', key, 'lost', 0) end
     end
     requeue_unlisted(x, vid, args[10])
     R('HSET', key, 'an', args[3], 'ao', outcome, 'ar', '')

@@ -87,11 +87,12 @@ static void credit_follows_rows_and_parameters(void)
     CHECK_EQ(redun_credit_1000(0), 1);
 }
 
-static void trust_takes_ten_valid_checks(void)
+static void trust_takes_ten_valid_checks_and_thrice_a_strike(void)
 {
     CHECK(!redun_trusted(0, 0) && !redun_trusted(9, 0));
     CHECK(redun_trusted(10, 0) && redun_trusted(UINT32_MAX, 3));
-    CHECK(!redun_trusted(99, 1) && redun_trusted(100, 1));
+    CHECK(!redun_trusted(29, 1) && redun_trusted(30, 1));
+    CHECK(!redun_trusted(89, 2) && redun_trusted(90, 2));
 }
 
 int main(void)
@@ -101,6 +102,6 @@ int main(void)
     a_shorter_answer_is_another_answer();
     both_can_be_wrong();
     credit_follows_rows_and_parameters();
-    trust_takes_ten_valid_checks();
+    trust_takes_ten_valid_checks_and_thrice_a_strike();
     return 0;
 }

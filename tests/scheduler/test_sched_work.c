@@ -56,6 +56,43 @@ static void stop_strings_cut_and_two_units_in_hand(void)
     world_release(&w);
 }
 
+// One that forgets what it was given, call after call, does not keep it from
+// the others.
+static void who_loses_every_unit_does_not_keep_its_rows(void)
+{
+    enum { LINES = 4 };
+    struct world w;
+    struct fake f[3];
+    long long left = LINES;
+
+    world_init(&w, NULL);
+    world_batch(&w, "batch_1", LINES, false);
+    for (int i = 0; i < 3; i++)
+        fake_join(&f[i], &w, i + 1, (uint8_t)(i + 1), i == 2);
+    CHECK_EQ(fake_call(&f[0], -1, 0), ERR_OK);
+    CHECK_EQ(f[0].n_held, 1); // all the lines
+    fake_go(&f[1]);
+    fake_go(&f[2]);
+    for (int i = 0; i < 200 && left > 0; i++) {
+        while (f[0].n_held)
+            free(f[0].held[--f[0].n_held].frame);
+        CHECK_EQ(fake_call(&f[0], -1, 0), ERR_OK);
+        world_run(&w, 5);
+        left = LINES - world_redis(&w, "HGET " CELL "b:batch_1 n_ok");
+    }
+    CHECK_EQ(left, 0);
+    CHECK(f[1].work_seqs > 0);
+    fakes_until_final(&w, "batch_1", 1000);
+    world_check(&w, "batch_1", LINES, false, true);
+    fakes_output(&w, "batch_1");
+    for (int i = 0; i < 3; i++)
+        fake_release(&f[i]);
+    world_run(&w, 10);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(fake_leave(&f[i]), ERR_OK);
+    world_release(&w);
+}
+
 // Volunteers that lose their KV, have no room or are told to hold little.
 static void kv_missing_and_no_room_go_back(void)
 {
@@ -519,6 +556,7 @@ int main(void)
 {
     two_volunteers_complete_a_batch();
     stop_strings_cut_and_two_units_in_hand();
+    who_loses_every_unit_does_not_keep_its_rows();
     kv_missing_and_no_room_go_back();
     a_repeated_call_gets_the_same_bytes_and_counts_once();
     nobody_posts_what_another_holds();
