@@ -21,8 +21,8 @@
 --   s:<n>        hash  a sequence; see sequence.lua
 --   sids         int   the last sequence id
 --   q:<m>        zset  ready sequences without an owner -> tag (fair.lua)
---   q:<m>:t      hash  where its keys stand; see fair.lua
---   c:<m>        zset  sequences that wait for a check -> since when
+--   c:<m>        zset  sequences that wait for a check -> tag
+--   q:<m>:t, c:<m>:t  hash  where their keys stand; see fair.lua
 --   r:<m>        zset  disputed sequences that wait for the referee -> since
 --   sticky       zset  all sequences in any v:<id>:q -> since when
 --   s:<n>:g, s:<n>:l<b>, v:<id>:g, st, sp, w:<m>:<span>, h:<m>:<span>

@@ -195,7 +195,7 @@ batch.LINE = LINE
 function batch.request(x, id, args, i, who, first)
   local sid = R('INCR', x.P .. 'sids')
   local s = {b = id, m = base.hex(args[i + 3])}
-  local tag = fair.tag(x, s.m, who, #args[i + 4] / 4 + args[i + 5], first)
+  local tag = fair.tag(x, 'q:' .. s.m, who, #args[i + 4] / 4 + args[i + 5], first)
   R('HSET', sequence.key(x, sid), 'b', id, 'l', args[i], 'cid', args[i + 1],
     'm', s.m, 'p', args[i + 4], 'np', #args[i + 4] / 4, 'mt', args[i + 5],
     'sm', args[i + 6], 'sg', args[i + 7], 'bi', args[i + 8], 'sp',

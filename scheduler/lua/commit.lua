@@ -176,7 +176,7 @@ local function take_verdict(x, p, vid, v, act)
   local r, s, res, d = act.r, act.s, act.res, act.d
   local sid, referee = r[1], v.ref == '1'
   local key = sequence.key(x, sid)
-  R('ZREM', x.P .. 'c:' .. s.m, sid)
+  sequence.uncheck(x, sid, s.m)
   R('ZREM', x.P .. 'r:' .. s.m, sid)
   R('HINCRBY', batch.key(x, s.b), 'n_rt', #s.o / 4)
   x.ended[s.b] = true

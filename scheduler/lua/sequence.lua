@@ -16,7 +16,7 @@
 --   ps  fingerprint seed, "" until it first goes out
 --   sn  stints: packed list of {volunteer, account, name, backend, from, to},
 --       positions counted in generated tokens
---   tag its place in the queue (fair.lua)
+--   tag its place in the queue, ctag in that for checks (fair.lua)
 --   bad packed map of accounts that were wrong about it
 --   av  volunteer that could not do it just now, to be avoided until avt
 --   fin "s" or "l" once it is finished; tc since when it waits for its check
@@ -60,7 +60,7 @@ function sequence.queue(x, sid, s, tag)
   sequence.move(x, sid, s, 'q')
   R('HSET', key, 'own', '', 'kv', 0, 'u', '')
   R('ZADD', x.P .. 'q:' .. s.m,
-    tag or fair.again(x, s.m, R('HGET', key, 'tag')), sid)
+    tag or fair.again(x, 'q:' .. s.m, R('HGET', key, 'tag')), sid)
   x.wake = true
 end
 
@@ -76,7 +76,7 @@ end
 function sequence.unqueue(x, sid, s)
   local queue = x.P .. 'q:' .. s.m
   if R('ZREM', queue, sid) == 1 and R('EXISTS', queue) == 0 then
-    fair.rest(x, s.m)
+    fair.rest(x, 'q:' .. s.m)
   end
   R('ZREM', x.P .. 'sticky', sid)
   if s.own and s.own ~= '' then
@@ -92,12 +92,25 @@ function sequence.unstick(x, sid, vid)
   if s.st == 'q' and s.own == vid then sequence.queue(x, sid, s) end
 end
 
--- Waits for a check (again).
+-- Waits for a check (again), in its key's turn.
 function sequence.check(x, sid, s, since)
+  local key, queue = sequence.key(x, sid), 'c:' .. s.m
+  local t = base.load(key, 'np', 'mt', 'first', 'ctag')
+  local tag = t.ctag and fair.again(x, queue, t.ctag) or
+    fair.tag(x, queue, fair.who(x, R('HGET', batch.key(x, s.b), 'key') or ''),
+             t.np + t.mt, t.first == '1')
   sequence.move(x, sid, s, 'c')
-  R('HSET', sequence.key(x, sid), 'u', '', 'tc', since, 'own', '', 'kv', 0)
-  R('ZADD', x.P .. 'c:' .. s.m, since, sid)
+  R('HSET', key, 'u', '', 'tc', since, 'own', '', 'kv', 0, 'ctag', tag)
+  R('ZADD', x.P .. queue, tag, sid)
   x.wake = true
+end
+
+-- Out of the queue for checks.
+function sequence.uncheck(x, sid, m)
+  local queue = 'c:' .. m
+  if R('ZREM', x.P .. queue, sid) == 1 and R('EXISTS', x.P .. queue) == 0 then
+    fair.rest(x, queue)
+  end
 end
 
 -- Waits for the referee (again).
@@ -219,7 +232,7 @@ end
 -- Out of the store, from wherever it is.
 function sequence.forget(x, sid, s)
   sequence.unqueue(x, sid, s)
-  R('ZREM', x.P .. 'c:' .. s.m, sid)
+  sequence.uncheck(x, sid, s.m)
   R('ZREM', x.P .. 'r:' .. s.m, sid)
   trust.drop(x, sid, s)
   stage.drop(x, sid, s)

@@ -118,7 +118,7 @@ function stage.open(x, p, sid, s, M, path)
   local bytes = log.reserve(x, p, n, #path - 2, log.row_len(d))
   if not bytes then return false end
   R('HSET', stage.key(x, sid), 'path', cmsgpack.pack(path), 'lb', bytes, 'd', d)
-  fair.taken(x, s.m, s.tag)
+  fair.taken(x, 'q:' .. s.m, s.tag)
   sequence.unqueue(x, sid, s)
   sequence.move(x, sid, s, 'g')
   return true

@@ -10,7 +10,7 @@ local SCAN = 64 -- candidates looked at in a queue
 local function add(x, c, sid, kind)
   local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'ep', 'at', 'np',
                       'mt', 'ps', 'own', 'kv', 'p', 'o', 'sm', 'bi', 'sp',
-                      'tag', 'tc')
+                      'tag', 'ctag', 'tc')
   if not s.b or s.m ~= c.m then return false end
   local no, np, first, n_predict = #s.o / 4, tonumber(s.np), 0, 0
   local tokens = s.p .. s.o
@@ -73,7 +73,7 @@ local function add_checks(x, c)
     local s = base.load(sequence.key(x, sid), 'sn', 'bad', 'av', 'avt', 'ck',
                         'rf')
     if not s.sn then
-      R('ZREM', queue, sid)
+      sequence.uncheck(x, sid, c.m)
     elseif sequence.avoids(x, s, c.vid) or s.rf == '1' and refs then
       c.refused = true
     else
@@ -120,11 +120,11 @@ local function add_overdue(x, c)
   c.fresh, c.share = 0, c.p.unit_seqs
   for i, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
     if not room(c) then return end
-    local since = tonumber(R('ZSCORE', queue, sid))
     local s = base.load(sequence.key(x, sid), 'sn', 'bad', 'ck', 'rf',
-                        'av', 'avt')
+                        'av', 'avt', 'tc')
+    local since = tonumber(s.tc)
     if not s.sn then
-      R('ZREM', queue, sid)
+      sequence.uncheck(x, sid, c.m)
     elseif s.rf == '1' or since <= due or
            place.best(x, c, s) == 0 then
       if add(x, c, sid, 'c') then c.fresh = c.fresh + 1 end
@@ -194,9 +194,13 @@ local function lease(x, c, uid)
     table.insert(rows, {r.sid, tonumber(s.ep), r.first, r.rows, r.n_predict,
                         max_new, r.kind, r.no})
     local key = sequence.key(x, r.sid)
-    if r.kind == 'w' and s.own == '' then fair.taken(x, c.m, s.tag) end
+    if r.kind == 'w' and s.own == '' then
+      fair.taken(x, 'q:' .. c.m, s.tag)
+    elseif r.kind == 'c' then
+      fair.taken(x, 'c:' .. c.m, s.ctag)
+    end
     sequence.unqueue(x, r.sid, s)
-    R('ZREM', x.P .. 'c:' .. c.m, r.sid)
+    sequence.uncheck(x, r.sid, c.m)
     R('ZREM', x.P .. 'r:' .. c.m, r.sid)
     R('HSET', key, 'u', u, 'ps', c.seed)
     if r.kind == 'w' then

@@ -97,8 +97,40 @@ static void a_late_key_starts_at_the_present(void)
     world_release(&w);
 }
 
+// Lines of one key that wait for checks do not hold up another's.
+static void checks_are_shared_by_key(void)
+{
+    enum { MANY = 120, FEW = 5 };
+    struct world w;
+    struct fake f[2];
+
+    world_init(&w, NULL);
+    world_batch(&w, "batch_1", MANY, false);
+    fake_join(&f[0], &w, 1, 1, false);
+    fake_go(&f[0]);
+    while (world_redis(&w, "HGET " CELL "b:batch_1 n_c") < MANY)
+        world_run(&w, 5);
+    world_batch_of(&w, "batch_2", "key_b", FEW, false);
+    while (world_redis(&w, "HGET " CELL "b:batch_2 n_c") < FEW)
+        world_run(&w, 5);
+    fake_join(&f[1], &w, 9, 9, true);
+    CHECK_EQ(fake_call(&f[1], -1, 0), ERR_OK);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(fake_call(&f[1], 0, 0), ERR_OK);
+    CHECK_EQ(world_redis(&w, "HGET " CELL "b:batch_2 n_ok"), FEW);
+    CHECK(world_redis(&w, "HGET " CELL "b:batch_1 n_ok") > 0);
+    fake_go(&f[1]);
+    fakes_until_final(&w, "batch_1", 5000);
+    world_check(&w, "batch_1", MANY, false, true);
+    for (int i = 0; i < 2; i++)
+        fake_release(&f[i]);
+    world_redis(&w, "FLUSHALL");
+    world_release(&w);
+}
+
 int main(void)
 {
+    checks_are_shared_by_key();
     a_small_batch_is_not_behind_a_large_one();
     keys_share_by_priority();
     a_late_key_starts_at_the_present();
