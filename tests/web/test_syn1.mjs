@@ -64,8 +64,8 @@ test('an answer without work says why and about which model', () => {
 });
 
 test('a unit tells what it asks for', () => {
-  assert.deepEqual(unitInfo(frames.unit), { id: UNIT, model: MODEL, sequences: 2, rows: 4, maxNew: 27, check: false });
-  assert.deepEqual(unitInfo(frames.check), { id: UNIT, model: MODEL, sequences: 2, rows: 4, maxNew: 0, check: true });
+  assert.deepEqual(unitInfo(frames.unit), { id: UNIT, model: MODEL, first: 0, end: 2, sequences: 2, rows: 4, maxNew: 27, check: false });
+  assert.deepEqual(unitInfo(frames.check), { id: UNIT, model: MODEL, first: 0, end: 2, sequences: 2, rows: 4, maxNew: 0, check: true });
 });
 
 test('a result tells tokens, time and what did not go well', () => {
