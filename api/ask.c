@@ -107,12 +107,10 @@ static bool call_ended(struct api_ask *ask)
 
 // ---- the whole answer at once ----
 
-// One body of the bodies of all choices.
 static enum err body_make(const struct api_ask *ask,
                           const struct sched_ask *now, json_t **out)
 {
-    json_t *bodies[SCHED_ASK_LINES_MAX] = {0}, *all = NULL, *choices = NULL;
-    json_int_t n_tokens = 0, n_prompt = 0;
+    json_t *bodies[SCHED_ASK_LINES_MAX] = {0};
     enum err err = ERR_OK;
 
     for (size_t i = 0; !err && i < now->n_final; i++) {
@@ -123,27 +121,11 @@ static enum err body_make(const struct api_ask *ask,
         else
             err = api_result_body(&ask->server->models, ask->id + 4, r,
                                   &bodies[r->number]);
-        n_tokens += r->n_tokens;
-        n_prompt = r->n_prompt;
     }
-    all = err ? NULL : json_incref(bodies[0]);
-    choices = json_object_get(all, "choices");
-    for (size_t i = 1; !err && i < ask->n; i++) {
-        json_t *choice =
-            json_array_get(json_object_get(bodies[i], "choices"), 0);
-
-        json_object_set_new(choice, "index", json_integer((json_int_t)i));
-        json_object_set(choice, "synapse",
-                        json_object_get(bodies[i], "synapse"));
-        json_array_append(choices, choice);
-    }
-    if (!err) {
-        json_object_set_new(all, "usage",
-                            json_pack("{s:I, s:I, s:I}", "prompt_tokens",
-                                      n_prompt, "completion_tokens", n_tokens,
-                                      "total_tokens", n_prompt + n_tokens));
-        *out = all;
-    }
+    if (!err)
+        err = api_result_merge(bodies, ask->n);
+    if (!err)
+        *out = json_incref(bodies[0]);
     for (size_t i = 0; i < SCHED_ASK_LINES_MAX; i++)
         json_decref(bodies[i]);
     return err;

@@ -134,7 +134,6 @@ static void unsupported_read(struct api_fields *f, bool chat)
     const json_t *format = api_fields_get(f, "response_format");
     const char *type = json_string_value(json_object_get(format, "type"));
 
-    unsupported(f, "n", 1);
     unsupported(f, "best_of", 1);
     for (size_t i = 0; (chat ? messages : text)[i]; i++)
         unsupported(f, (chat ? messages : text)[i], INT64_MIN);
@@ -259,7 +258,8 @@ static void logprobs_read(struct api_fields *f, bool chat,
         api_fields_wrong(f, name, "%s needs \"logprobs\": true", name);
 }
 
-// Seeds that we draw have 53 bits, so that every JSON reader can repeat them.
+// Seeds that we draw, and those of further choices, have 53 bits, so that every
+// JSON reader can repeat them.
 static enum err seed_read(struct api_fields *f, struct api_batch_line *out)
 {
     uint64_t seed;
@@ -273,7 +273,8 @@ static enum err seed_read(struct api_fields *f, struct api_batch_line *out)
     }
     err = api_secret_bytes(&seed, sizeof seed);
     if (!err)
-        out->line.sampling.seed = seed & ((UINT64_C(1) << 53) - 1);
+        out->line.sampling.seed =
+            seed % ((UINT64_C(1) << 53) - SCHED_CHOICES_MAX);
     return err;
 }
 
@@ -420,6 +421,8 @@ static enum err request_read(struct api_fields *f,
     unsupported_read(f, rules->chat);
     (void)api_fields_text(f, "user", false, API_USER_MAX, NULL); // of no effect
     out->line.max_tokens = max_tokens_read(f, rules->chat, model);
+    out->line.n_choices =
+        (uint32_t)api_fields_int(f, "n", false, 1, SCHED_CHOICES_MAX, 1);
     memcpy(out->line.model, model->id, SYN1_ID_LEN);
     err = sampling_read(f, model, rules->chat, out);
     return err ? err : prompt_read(f, model, rules->chat, out);

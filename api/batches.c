@@ -75,14 +75,23 @@ static json_t *window_json(int64_t ms)
     return json_string(text);
 }
 
+// Of so many choices under way: as how many lines do they count?
+static uint64_t lines_of(const struct sched_batch *b, uint64_t choices)
+{
+    uint64_t all = b->queued + b->running + b->checking;
+    uint64_t open = b->ingested - b->completed - b->failed;
+
+    return all > open ? choices * open / all : choices;
+}
+
 static json_t *eta_json(const struct sched_batch *b)
 {
     const struct api_eta_state state = {
         .busy_ms = b->busy_ms,
         .total = b->total,
         .final = b->completed + b->failed,
-        .checking = b->checking,
-        .running = b->running,
+        .checking = lines_of(b, b->checking),
+        .running = lines_of(b, b->running),
         .recent_ms = b->recent_ms,
         .recent_final = b->recent_final,
     };

@@ -228,6 +228,12 @@ static enum err line_read(struct reader *in, const char *text, size_t len)
     return err;
 }
 
+// What a line brings into the store.
+static size_t line_tokens(const struct sched_line *line)
+{
+    return (size_t)line->n_prompt * (line->n_choices ? line->n_choices : 1);
+}
+
 // Read as many lines as a turn may take.
 static enum err lines_read(struct reader *in)
 {
@@ -252,7 +258,7 @@ static enum err lines_read(struct reader *in)
         len = stop ? (size_t)(stop - in->text) - at : in->text_len - at;
         if (!in->rules.wrapped || !api_input_is_blank(in->text + at, len)) {
             err = line_read(in, in->text + at, len);
-            tokens += in->lines[in->n_lines - 1].line.n_prompt;
+            tokens += line_tokens(&in->lines[in->n_lines - 1].line);
         }
         at += len + (stop ? 1 : 0);
     }

@@ -221,10 +221,39 @@ enum err api_result_body(const struct api_models *models, const char *id,
     return err;
 }
 
-// Put the receipt of a result into its body.
-static enum err receipt_add(const struct api_models *models,
-                            const struct api_signer *signer, const char *batch,
-                            const struct sched_result *r, json_t *body)
+enum err api_result_merge(json_t *const *bodies, size_t n)
+{
+    json_t *choices = json_object_get(bodies[0], "choices"), *usage;
+    json_int_t n_prompt = 0, n_tokens = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        json_t *choice =
+            json_array_get(json_object_get(bodies[i], "choices"), 0);
+
+        if (!choice)
+            return ERR_FORMAT;
+        usage = json_object_get(bodies[i], "usage");
+        n_prompt = json_integer_value(json_object_get(usage, "prompt_tokens"));
+        n_tokens +=
+            json_integer_value(json_object_get(usage, "completion_tokens"));
+        if (i > 0 && (json_object_set_new(choice, "index",
+                                          json_integer((json_int_t)i)) ||
+                      json_object_set(choice, "synapse",
+                                      json_object_get(bodies[i], "synapse")) ||
+                      json_array_append(choices, choice)))
+            return ERR_NOMEM;
+    }
+    usage = json_pack("{s:I, s:I, s:I}", "prompt_tokens", n_prompt,
+                      "completion_tokens", n_tokens, "total_tokens",
+                      n_prompt + n_tokens);
+    return json_object_set_new(bodies[0], "usage", usage) ? ERR_NOMEM : ERR_OK;
+}
+
+// The receipt of a result with that body, of one choice.
+static enum err receipt_make(const struct api_models *models,
+                             const struct api_signer *signer, const char *batch,
+                             const struct sched_result *r, const json_t *body,
+                             json_t **out)
 {
     const struct api_model *model = api_models_find(models, r->model);
     const json_t *choice = json_array_get(json_object_get(body, "choices"), 0);
@@ -232,8 +261,6 @@ static enum err receipt_add(const struct api_models *models,
     struct api_receipt_of of = {.batch = batch,
                                 .model = model->manifest.name,
                                 .model_id = model->id_hex};
-    json_t *receipt = NULL;
-    enum err err;
 
     if (!signer)
         return ERR_STORE;
@@ -243,10 +270,43 @@ static enum err receipt_add(const struct api_models *models,
         json_string_value(json_object_get(choice, "finish_reason"));
     of.text = json_string_value(text);
     of.text_len = json_string_length(text);
-    err = api_receipt_make(signer, r, &of, &receipt);
-    if (!err && json_object_set_new(json_object_get(body, "synapse"), "receipt",
-                                    receipt))
+    return api_receipt_make(signer, r, &of, out);
+}
+
+// The body of all choices of a result, with their receipts.
+static enum err bodies_make(const struct api_models *models,
+                            const struct api_signer *signer, const char *batch,
+                            const char *id, const struct sched_result *r,
+                            json_t **out)
+{
+    const struct sched_result *choices = r->n_choices ? r->choices : r;
+    size_t n = r->n_choices ? r->n_choices : 1;
+    json_t *bodies[SCHED_CHOICES_MAX] = {0};
+    json_t *receipts = r->has_proof ? json_array() : NULL, *told;
+    enum err err = n > SCHED_CHOICES_MAX ? ERR_FORMAT : ERR_OK;
+
+    for (size_t i = 0; !err && i < n; i++) {
+        json_t *receipt = NULL;
+
+        err = api_result_body(models, id, &choices[i], &bodies[i]);
+        if (!err && receipts)
+            err = receipt_make(models, signer, batch, &choices[i], bodies[i],
+                               &receipt);
+        if (!err && receipts && json_array_append_new(receipts, receipt))
+            err = ERR_NOMEM;
+    }
+    if (!err && n > 1)
+        err = api_result_merge(bodies, n);
+    told = json_object_get(bodies[0], "synapse");
+    if (!err && receipts &&
+        (n > 1 ? json_object_set(told, "receipts", receipts)
+               : json_object_set(told, "receipt", json_array_get(receipts, 0))))
         err = ERR_NOMEM;
+    if (!err)
+        *out = json_incref(bodies[0]);
+    json_decref(receipts);
+    for (size_t i = 0; i < SCHED_CHOICES_MAX; i++)
+        json_decref(bodies[i]);
     return err;
 }
 
@@ -262,13 +322,9 @@ enum err api_result_line(const struct api_models *models,
     snprintf(id, sizeof id, "%s_%" PRIu64,
              strncmp(batch, "batch_", 6) == 0 ? batch + 6 : batch, r->number);
     if (r->error.len == 0)
-        err = api_result_body(models, id, r, &body);
-    if (!err && body && r->has_proof)
-        err = receipt_add(models, signer, batch, r, body);
-    if (err) {
-        json_decref(body);
+        err = bodies_make(models, signer, batch, id, r, &body);
+    if (err)
         return err;
-    }
     line = line_json(id, r, body);
     *out = line ? json_dumps(line, JSON_COMPACT) : NULL;
     json_decref(line);

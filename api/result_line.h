@@ -15,12 +15,18 @@ MUST_USE enum err api_result_body(const struct api_models *models,
                                   const struct sched_result *result,
                                   json_t **out);
 
+// Put n bodies (1 .. SCHED_CHOICES_MAX), one of each choice of the same
+// request, together into the first: its choices, each with its details, and the
+// usage of all. Errors: ERR_FORMAT (one is missing), ERR_NOMEM.
+MUST_USE enum err api_result_merge(json_t *const *bodies, size_t n);
+
 // Where the first stop string in text begins; len if there is none. stops is a
 // JSON list, or NULL.
 size_t api_result_stop(const json_t *stops, const char *text, size_t len);
 
 // One line of JSON without its line break; free it. batch is the batch's id.
-// A result with a proof gets a receipt, body.synapse.receipt. Errors:
+// A result with a proof gets a receipt, body.synapse.receipt; one of several
+// choices gets one of each, the list body.synapse.receipts. Errors:
 // ERR_NOT_FOUND (the model is not served any more), ERR_STORE (a receipt is
 // due, but signer is NULL: its key is not known yet), ERR_NOMEM.
 MUST_USE enum err api_result_line(const struct api_models *models,

@@ -24,7 +24,8 @@ enum err sched_ask_create(struct sched_store *store, const char *id,
         n > SCHED_ASK_LINES_MAX || ttl_ms <= 0)
         return ERR_RANGE;
     for (size_t i = 0; i < n; i++)
-        if (lines[i].error.len > 0 || !sched_line_fits(&lines[i]))
+        if (lines[i].error.len > 0 || lines[i].n_choices > 1 ||
+            !sched_line_fits(&lines[i]))
             return ERR_RANGE;
     sched_args_text(&args, id);
     sched_args_text(&args, key);

@@ -8,12 +8,12 @@
 
 #include "scheduler/batch.h"
 
-enum { SCHED_ASK_LINES_MAX = 16 };
+enum { SCHED_ASK_LINES_MAX = SCHED_CHOICES_MAX };
 
-// Queue n lines (1 .. SCHED_ASK_LINES_MAX, none of them an error), numbered
-// from 0. id: drawn by the caller. Repeating it with the same id changes
-// nothing. Lines that break a limit, or name an unknown model: ERR_RANGE. A
-// quota of the key would be passed: ERR_FULL.
+// Queue n lines (1 .. SCHED_ASK_LINES_MAX, none of them an error or with
+// several choices), numbered from 0. id: drawn by the caller. Repeating it with
+// the same id changes nothing. Lines that break a limit, or name an unknown
+// model: ERR_RANGE. A quota of the key would be passed: ERR_FULL.
 MUST_USE enum err sched_ask_create(struct sched_store *store, const char *id,
                                    const char *key,
                                    const struct sched_line *lines, size_t n,

@@ -96,9 +96,10 @@ bool sched_line_fits(const struct sched_line *l)
     if (l->error.len)
         return true;
     return l->n_prompt && l->n_prompt < SYN1_POS_MAX && l->max_tokens &&
-           l->n_bias <= SYN1_BIAS_MAX && l->n_stop <= SYN1_STOP_MAX &&
-           l->sampling.top_p_q16 >= 1 && l->sampling.top_p_q16 <= 65536 &&
-           l->stops.len <= SCHED_BLOB_MAX && l->blob.len <= SCHED_BLOB_MAX;
+           l->n_choices <= SCHED_CHOICES_MAX && l->n_bias <= SYN1_BIAS_MAX &&
+           l->n_stop <= SYN1_STOP_MAX && l->sampling.top_p_q16 >= 1 &&
+           l->sampling.top_p_q16 <= 65536 && l->stops.len <= SCHED_BLOB_MAX &&
+           l->blob.len <= SCHED_BLOB_MAX;
 }
 
 static void put_ids(struct sched_args *args, const uint32_t *ids, size_t n)
@@ -114,17 +115,23 @@ static void put_ids(struct sched_args *args, const uint32_t *ids, size_t n)
 
 void sched_line_put(struct sched_args *args, const struct sched_line *l)
 {
-    uint8_t sampling[SCHED_SAMPLING_LEN];
     bool request = !l->error.len;
+    uint32_t n = request && l->n_choices ? l->n_choices : 1;
+    struct syn1_sampling each = l->sampling;
 
-    sched_sampling_put(sampling, &l->sampling);
     sched_args_u64(args, l->number);
     sched_args_put(args, l->custom_id.ptr, l->custom_id.len);
     sched_args_put(args, l->error.ptr, l->error.len);
     sched_args_put(args, l->model, sizeof l->model);
     put_ids(args, l->prompt, request ? l->n_prompt : 0);
     sched_args_u64(args, l->max_tokens);
-    sched_args_put(args, sampling, sizeof sampling);
+    sched_args_put(args, "", 0);
+    for (uint32_t i = 0; i < n; i++, each.seed++) {
+        uint8_t sampling[SCHED_SAMPLING_LEN];
+
+        sched_sampling_put(sampling, &each);
+        sched_args_append(args, sampling, sizeof sampling);
+    }
     sched_args_text(args, l->seed_given ? "1" : "");
     sched_args_put(args, l->bias, request ? (size_t)l->n_bias * 8 : 0);
     put_ids(args, l->stop, request ? l->n_stop : 0);
@@ -315,6 +322,7 @@ enum err sched_batch_list(struct sched_store *store, const char *key,
 struct shelf {
     struct sched_result *results;
     uint32_t *tokens;
+    size_t n_tokens;
     char *names;
 };
 
@@ -322,19 +330,60 @@ static bool shelf_new(struct shelf *shelf, const redisReply *reply)
 {
     size_t n = reply->elements, bytes = 0;
 
-    for (size_t i = 1; i < n; i++)
-        bytes += (size_t)reply->element[i]->len;
+    for (size_t i = 1; i < reply->elements; i++) {
+        struct bytes record = {(const uint8_t *)reply->element[i]->str,
+                               reply->element[i]->len};
+
+        bytes += record.len;
+        n += sched_result_choices(record);
+    }
     shelf->results = calloc(n, sizeof *shelf->results);
     shelf->tokens = malloc(bytes + 4);
     shelf->names = malloc(n * NAMES_MAX);
     return shelf->results && shelf->tokens && shelf->names;
 }
 
+// Put the next record at place i, with its tokens and names.
+static enum err record_read(struct bytes record, struct shelf *shelf, size_t i)
+{
+    enum err err = sched_result_read(record, shelf->tokens + shelf->n_tokens,
+                                     shelf->names + i * NAMES_MAX, NAMES_MAX,
+                                     &shelf->results[i]);
+
+    if (!err)
+        shelf->n_tokens += shelf->results[i].n_tokens;
+    return err;
+}
+
+// A line at place i, its choices from place *at on.
+static enum err line_read(struct bytes record, struct shelf *shelf, size_t i,
+                          size_t *at)
+{
+    uint32_t n = sched_result_choices(record);
+    size_t first = *at;
+    enum err err = ERR_OK;
+
+    if (n == 0)
+        return record_read(record, shelf, i);
+    for (uint32_t c = 0; !err && c < n; c++) {
+        struct bytes choice;
+
+        err = sched_result_choice(&record, c, &choice);
+        if (!err)
+            err = record_read(choice, shelf, (*at)++);
+    }
+    if (err)
+        return err;
+    shelf->results[i] = shelf->results[first];
+    shelf->results[i].n_choices = n;
+    shelf->results[i].choices = &shelf->results[first];
+    return record.len ? ERR_FORMAT : ERR_OK;
+}
+
 static enum err read_page(const redisReply *reply, struct shelf *shelf,
                           uint64_t *total)
 {
     struct sched_walk walk = sched_walk_over(reply);
-    uint32_t *tokens;
     size_t n = 0;
     enum err err = ERR_OK;
 
@@ -343,16 +392,9 @@ static enum err read_page(const redisReply *reply, struct shelf *shelf,
         return ERR_FORMAT;
     if (!shelf_new(shelf, reply))
         return ERR_BUSY;
-    tokens = shelf->tokens;
-    while (!err && sched_walk_has(&walk, 1)) {
-        struct bytes record = sched_walk_bytes(&walk);
-
-        err = sched_result_read(record, tokens, shelf->names + n * NAMES_MAX,
-                                NAMES_MAX, &shelf->results[n]);
-        if (!err)
-            tokens += shelf->results[n].n_tokens;
-        n++;
-    }
+    // behind the lines stand the choices of those that have several
+    for (size_t at = reply->elements - 1; !err && sched_walk_has(&walk, 1); n++)
+        err = line_read(sched_walk_bytes(&walk), shelf, n, &at);
     return err ? err : walk.bad ? ERR_FORMAT : ERR_OK;
 }
 

@@ -19,6 +19,7 @@ enum {
     SCHED_RESULTS_MAX = 1000,  // results in one page
     SCHED_MAKERS_MAX = 8,
     SCHED_REDUNDANCY_MAX = 3,
+    SCHED_CHOICES_MAX = 16, // of a line
 };
 
 enum sched_batch_status {
@@ -123,6 +124,9 @@ struct sched_line {
     uint32_t max_tokens; // >= 1; the context may end it earlier
     struct syn1_sampling sampling;
     bool seed_given; // else the seed was drawn; told in the result
+    // It is computed so often (0 .. SCHED_CHOICES_MAX, 0: once), with seeds
+    // that count up from the one given.
+    uint32_t n_choices;
     uint16_t n_bias;
     const uint8_t *bias; // n_bias * 8 bytes, as in SYN1
     uint16_t n_stop;
@@ -201,6 +205,10 @@ struct sched_result {
     const char *model;          // its name
     bool has_proof;             // its batch wants receipts
     struct sched_proof proof;
+    // Of a line with several choices, all of them, with all that stands above;
+    // what stands above is the first's. Else 0 and NULL.
+    uint32_t n_choices;
+    const struct sched_result *choices;
 };
 
 // next: pass it as after to go on. more: there are results after these now.

@@ -15,6 +15,9 @@
 //
 // A proof is empty, or strings of prompt, sampling, biases and stop ids, then
 // u8 checks and of each: u8 1 for the referee, strings name and backend.
+//
+// That of a line with several choices is: u64 number, u8 2, u8 choices, and of
+// each a string, which is such a record.
 #include "scheduler/batch_read.h"
 
 #include <string.h>
@@ -140,6 +143,23 @@ static bool proof_read(struct bytes in, uint32_t n_prompt, char **names,
     return in.len == 0;
 }
 
+enum { CHOICES_HEAD = 10 };
+
+uint32_t sched_result_choices(struct bytes record)
+{
+    return record.len >= CHOICES_HEAD && record.ptr[8] == 2 ? record.ptr[9] : 0;
+}
+
+enum err sched_result_choice(struct bytes *record, uint32_t i,
+                             struct bytes *choice)
+{
+    const uint8_t *head;
+
+    if (i == 0 && !bytes_take(record, CHOICES_HEAD, &head))
+        return ERR_FORMAT;
+    return string(record, choice) ? ERR_OK : ERR_FORMAT;
+}
+
 enum err sched_result_read(struct bytes in, uint32_t *tokens, char *names,
                            size_t room, struct sched_result *out)
 {
@@ -159,7 +179,8 @@ enum err sched_result_read(struct bytes in, uint32_t *tokens, char *names,
         !string(&in, &r.blob) || !name(&in, &names, &room, &r.model) ||
         !name(&in, &names, &room, &r.checker.name) ||
         !name(&in, &names, &room, &r.checker.backend) || !string(&in, &proof) ||
-        makers > SCHED_MAKERS_MAX || ids.len != (size_t)r.n_tokens * 4 ||
+        is_error > 1 || makers > SCHED_MAKERS_MAX ||
+        ids.len != (size_t)r.n_tokens * 4 ||
         (r.error.len > 0) != (is_error == 1))
         return ERR_FORMAT;
     for (uint8_t i = 0; i < makers; i++)

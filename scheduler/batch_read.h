@@ -15,6 +15,12 @@ MUST_USE enum err sched_result_read(struct bytes record, uint32_t *tokens,
                                     char *names, size_t names_len,
                                     struct sched_result *out);
 
+// How many choices does a record hold? 0: it is of one, or an error.
+uint32_t sched_result_choices(struct bytes record);
+// Take the next of them, number i, from the record.
+MUST_USE enum err sched_result_choice(struct bytes *record, uint32_t i,
+                                      struct bytes *choice);
+
 // May the line be sent? And its 13 arguments (batch.lua names them).
 struct sched_args;
 bool sched_line_fits(const struct sched_line *line);

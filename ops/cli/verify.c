@@ -187,12 +187,11 @@ static bool computes(struct verify *v, const struct api_receipt *r,
     return text_holds(m, r, text, why);
 }
 
-// Is the receipt about this line?
-static bool about(const json_t *line, const json_t *body, const json_t *text,
+// Is the receipt about this choice of the line?
+static bool about(const json_t *line, const json_t *text,
                   const struct api_receipt *r, char *why)
 {
     const char *id = json_string_value(json_object_get(line, "custom_id"));
-    const json_t *usage = json_object_get(body, "usage");
     uint8_t hash[SHA256_LEN];
 
     sha256(json_string_value(text), json_string_length(text), hash);
@@ -200,11 +199,6 @@ static bool about(const json_t *line, const json_t *body, const json_t *text,
         return fault(why, "the receipt is about another text");
     if (!id || strcmp(id, r->custom_id) != 0)
         return fault(why, "the receipt is about another custom_id");
-    if (json_integer_value(json_object_get(usage, "prompt_tokens")) !=
-            r->n_prompt ||
-        json_integer_value(json_object_get(usage, "completion_tokens")) !=
-            r->n_tokens)
-        return fault(why, "usage has other counts than the receipt");
     return true;
 }
 
@@ -221,13 +215,32 @@ static bool key_holds(struct verify *v, const struct api_receipt *r, char *why)
     return true;
 }
 
-// A line with an answer.
-static bool answer_holds(struct verify *v, const json_t *line,
-                         const json_t *body, char *why)
+// What the receipts of a line's choices say together.
+struct sums {
+    uint64_t n_prompt; // of each
+    uint64_t n_tokens; // of all
+    uint64_t seed;     // of the first
+};
+
+// Do the choices belong together? Their seeds count up, so that no choice is
+// told twice.
+static bool joins(struct sums *sums, const struct api_receipt *r, size_t i,
+                  char *why)
 {
-    const json_t *receipt =
-        json_object_get(json_object_get(body, "synapse"), "receipt");
-    const json_t *choice = json_array_get(json_object_get(body, "choices"), 0);
+    if (i == 0)
+        *sums = (struct sums){r->n_prompt, 0, r->sampling.seed};
+    sums->n_tokens += r->n_tokens;
+    if (r->n_prompt != sums->n_prompt)
+        return fault(why, "its prompt is another than the first's");
+    if (r->sampling.seed != sums->seed + i)
+        return fault(why, "its seed is not that of choice %zu", i);
+    return true;
+}
+
+static bool choice_holds(struct verify *v, const json_t *line,
+                         const json_t *choice, const json_t *receipt, size_t i,
+                         struct sums *sums, char *why)
+{
     const json_t *text = json_object_get(choice, "text");
     struct api_receipt r;
     const char *member = "";
@@ -246,10 +259,46 @@ static bool answer_holds(struct verify *v, const json_t *line,
     err = api_receipt_check(receipt);
     good = err ? fault(why, err == ERR_DENIED ? "its signature does not hold"
                                               : "its signature or key is none")
-               : key_holds(v, &r, why) && about(line, body, text, &r, why) &&
+               : key_holds(v, &r, why) && about(line, text, &r, why) &&
+                     joins(sums, &r, i, why) &&
                      (v->signature_only || computes(v, &r, text, why));
     api_receipt_release(&r);
     return good;
+}
+
+// A line with an answer, of one choice or several.
+static bool answer_holds(struct verify *v, const json_t *line,
+                         const json_t *body, char *why)
+{
+    const json_t *choices = json_object_get(body, "choices");
+    const json_t *synapse = json_object_get(body, "synapse");
+    const json_t *receipts = json_object_get(synapse, "receipts");
+    const json_t *usage = json_object_get(body, "usage");
+    size_t n = json_array_size(choices);
+    struct sums sums = {0};
+
+    if (receipts && json_array_size(receipts) != n)
+        return fault(why, "it has %zu choices, and %zu receipts", n,
+                     json_array_size(receipts));
+    if (!receipts && n > 1)
+        return fault(why, "it has no receipts");
+    for (size_t i = 0; i < n || i == 0; i++) {
+        const json_t *receipt = receipts ? json_array_get(receipts, i)
+                                         : json_object_get(synapse, "receipt");
+        char of[REASON_MAX / 2];
+
+        if (choice_holds(v, line, json_array_get(choices, i), receipt, i, &sums,
+                         why))
+            continue;
+        snprintf(of, sizeof of, "%s", why);
+        return n > 1 ? fault(why, "choice %zu: %s", i, of) : false;
+    }
+    if ((uint64_t)json_integer_value(json_object_get(usage, "prompt_tokens")) !=
+            sums.n_prompt ||
+        (uint64_t)json_integer_value(
+            json_object_get(usage, "completion_tokens")) != sums.n_tokens)
+        return fault(why, "usage has other counts than the receipt");
+    return true;
 }
 
 static void line_verify(struct verify *v, const char *text, size_t len,

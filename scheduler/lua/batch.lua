@@ -19,6 +19,9 @@
 --   ec, et, el  error of a failed batch   red  redundancy, 1 to 3
 --   rc "1": its lines carry receipts
 --   n_ct  tokens of final lines that were checked, n_rt  computed by checks
+-- b:<id>:g, a hash, of its lines with several choices, one sequence each, that
+-- are not final: <line>:<choice>  record of a final choice   <line>:n  how many
+-- there are   <line>:e "1": the line ended in an error
 local INGEST, OUTPUT = 'ingest', 'output'
 
 function batch.key(x, id) return x.P .. 'b:' .. id end
@@ -75,8 +78,9 @@ local function recent(x, key)
   end
 end
 
--- A final line: its record for C (batch.c reads it).
-function batch.result(x, id, bad, tokens, cid, record)
+-- A final line: its record for C (batch_read.c reads it). spent: tokens of its
+-- prompt and its answer.
+local function result(x, id, bad, tokens, spent, cid, record)
   local key = batch.key(x, id)
   local b = base.load(key, 'st', 'key', 'cbe', 'ep', 'total', 't_new', 'pt',
                       'pd', 'pe')
@@ -85,7 +89,7 @@ function batch.result(x, id, bad, tokens, cid, record)
   R('HINCRBY', key, 'open', -1)
   quota.open(x, b.key, -1)
   if not bad then
-    quota.spend(x, b.key, tokens + struct.unpack('<I4', record, 13))
+    quota.spend(x, b.key, spent)
   end
   R('HINCRBY', key, bad and 'n_bad' or 'n_ok', 1)
   R('HINCRBY', key, 'tok', tokens)
@@ -96,9 +100,31 @@ function batch.result(x, id, bad, tokens, cid, record)
   settle(x, id)
 end
 
+-- A sequence is final. s has b, l, cid, np, gi and gn. Its line is, if it has no
+-- other choices, or if it is the last of them.
+function batch.final(x, s, tokens, record)
+  if not s.gn then
+    result(x, s.b, false, tokens, tokens + s.np, s.cid, record)
+    return
+  end
+  local st = R('HGET', batch.key(x, s.b), 'st')
+  local group, n, names = batch.key(x, s.b) .. ':g', tonumber(s.gn), {}
+  if not st or over(st) then return end
+  R('HSET', group, s.l .. ':' .. s.gi, record)
+  if R('HINCRBY', group, s.l .. ':n', 1) < n then return end
+  for i = 0, n - 1 do table.insert(names, s.l .. ':' .. i) end
+  local all, sum = struct.pack('<I8I1I1', s.l, 2, n), 0
+  for _, one in ipairs(R('HMGET', group, unpack(names))) do
+    all = all .. base.str(one)
+    sum = sum + struct.unpack('<I4', one, 17)
+  end
+  R('HDEL', group, s.l .. ':n', unpack(names))
+  result(x, s.b, false, sum, sum + s.np, s.cid, all)
+end
+
 -- A line that ends in an error.
 local function result_bad(x, id, number, cid, text)
-  batch.result(x, id, true, 0, cid,
+  result(x, id, true, 0, 0, cid,
     struct.pack('<I8I1I1I1I1I4I4I8', number, 1, 0, 0, 0, 0, 0, x.now) ..
     struct.pack('<I8', 0) .. base.str(cid) .. base.str(text) ..
     string.rep(base.str(''), 8))
@@ -173,7 +199,7 @@ local function finish(x, id, p, status, event)
   local b = base.load(key, 'key', 'open')
   quota.open(x, b.key, -(tonumber(b.open) or 0))
   R('HSET', key, 'st', status, 't_end', x.now, 'open', 0)
-  R('DEL', key .. ':res')
+  R('DEL', key .. ':res', key .. ':g')
   R('PEXPIRE', key, p.keep_ms)
   R('ZREM', x.P .. 'expiring', id)
   if callback.add(x, id, event, EVENTS[status], p.keep_ms) then
@@ -183,30 +209,40 @@ end
 
 -- batch_add: ARGV 1 batch 2 lease 3 cursor from 4 cursor to 5 ttl, ms, then 16
 --   for each line: 6 number 7 custom id 8 error or "" 9 model (16 bytes)
---   10 prompt 11 max_tokens 12 sampling 13 "1": seed given 14 biases
+--   10 prompt 11 max_tokens 12 sampling of each choice 13 "1": seed given
+--   14 biases
 --   15 stop ids 16 stop strings 17 blob 18 "1": ignore the model's ends
 -- Returns "ok", "gone", "range" (unknown model, or no room in its context) or
 -- "full": enough is queued.
 local LINE = 13
+local SAMPLING = 30 -- bytes of one (sequence.lua)
 batch.LINE = LINE
 
--- Queue the request whose arguments begin at i; returns its sequence. who: its key (fair.lua); first:
--- before those of batches.
-function batch.request(x, id, args, i, who, first)
+-- Choice c (from 1) of n of the request whose arguments begin at i.
+local function choice(x, id, args, i, who, first, c, n)
   local sid = R('INCR', x.P .. 'sids')
   local s = {b = id, m = base.hex(args[i + 3])}
   local tag = fair.tag(x, 'q:' .. s.m, who, #args[i + 4] / 4 + args[i + 5], first)
   R('HSET', sequence.key(x, sid), 'b', id, 'l', args[i], 'cid', args[i + 1],
     'm', s.m, 'p', args[i + 4], 'np', #args[i + 4] / 4, 'mt', args[i + 5],
-    'sm', args[i + 6], 'sg', args[i + 7], 'bi', args[i + 8], 'sp',
+    'sm', args[i + 6]:sub((c - 1) * SAMPLING + 1, c * SAMPLING), 'sg', args[i + 7], 'bi', args[i + 8], 'sp',
     args[i + 9], 'sx', args[i + 10], 'blob', args[i + 11], 'ie',
     args[i + 12], 'o', '', 'pr', '', 'lp', '', 'ver', 0, 'ep', 0, 'at', 0, 'own', '',
     'kv', 0, 'u', '', 'lu', '', 'lv', '', 'ps', '', 'sn', cmsgpack.pack({}),
     'bad', cmsgpack.pack({}), 'av', '', 'avt', 0, 'fin', '', 'tc', 0, 'ct',
     '', 'cp', '', 'cw', '', 'cov', '', 'rf', '', 'ch', '', 'ck', '', 'tag', tag)
+  if n > 1 then R('HSET', sequence.key(x, sid), 'gi', c - 1, 'gn', n) end
   R('SADD', batch.key(x, id) .. ':s', sid)
   sequence.queue(x, tostring(sid), s, tag)
   return tostring(sid)
+end
+
+-- Queue the request whose arguments begin at i, a sequence for each choice;
+-- returns the last. who: its key (fair.lua); first: before those of batches.
+function batch.request(x, id, args, i, who, first)
+  local n, sid = #args[i + 6] / SAMPLING
+  for c = 1, n do sid = choice(x, id, args, i, who, first, c, n) end
+  return sid
 end
 
 -- So many lines of a batch stand in the queue at once, or so many tokens of
@@ -376,10 +412,12 @@ function batch.bury(x, limit)
   local sids = R('SRANDMEMBER', batch.key(x, id) .. ':s', limit)
   for _, sid in ipairs(sids) do
     local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'own', 'l', 'cid',
-                        'sn')
+                        'sn', 'gn')
     if s.b then
       sequence.forget(x, sid, s)
-      if expired then result_bad(x, id, s.l, s.cid, EXPIRED) end
+      local told = s.gn and expired and
+        R('HSETNX', batch.key(x, id) .. ':g', s.l .. ':e', 1) == 0
+      if expired and not told then result_bad(x, id, s.l, s.cid, EXPIRED) end
     end
     R('SREM', batch.key(x, id) .. ':s', sid)
   end

@@ -1,6 +1,7 @@
 -- sequence.lua - the states of one line under way. A sequence's hash:
 --   b batch   l line   m model   cid custom id   blob, sx (stop strings): the
---   caller's   sg "1": the seed was given
+--   caller's   sg "1": the seed was given   gi, gn  of a line with several
+--   choices: which it is, from 0, and of how many
 --   p prompt, o tokens generated, sp stop ids: packed u32   pr fingerprints of
 --   the generated tokens, 16 bytes each, log-probabilities mixed in   lp those
 --   as SYN1 has them, "" where none are wanted   np tokens of the prompt
@@ -194,7 +195,7 @@ function sequence.final(x, p, sid, checker)
   local key = sequence.key(x, sid)
   local s = base.load(key, 'b', 'm', 'st', 'l', 'cid', 'blob', 'sx', 'sg', 'o',
                       'lp', 'np', 'sm', 'sn', 'fin', 'cov', 'ch', 'ck',
-                      'p', 'bi', 'sp')
+                      'p', 'bi', 'sp', 'gi', 'gn')
   local m = base.load(x.P .. 'm:' .. s.m, 'name', 'cr', 'span')
   local stints, makers, n, seen = cmsgpack.unpack(s.sn), '', 0, {}
   local n_tokens = #s.o / 4
@@ -217,7 +218,7 @@ function sequence.final(x, p, sid, checker)
       R('HINCRBY', x.P .. 'acct:' .. c[2], 'run', 1)
     end
   end
-  batch.result(x, s.b, false, n_tokens, s.cid,
+  batch.final(x, s, n_tokens,
     struct.pack('<I8I1I1I1I1I4I4I8', s.l, 0, s.fin == 's' and 0 or 1,
                 s.sg == '1' and 1 or 0, n, s.np, n_tokens, x.now) ..
     s.sm:sub(13, 20) .. base.str(s.cid) .. base.str('') .. base.str(s.o) ..

@@ -49,7 +49,8 @@ static void look(const struct api_batch_line *line)
             abort();
         json_decref(error);
     } else if (l->n_prompt == 0 || l->n_prompt >= CONTEXT ||
-               l->max_tokens == 0 || l->sampling.top_p_q16 == 0 ||
+               l->max_tokens == 0 || l->n_choices == 0 ||
+               l->n_choices > SCHED_CHOICES_MAX || l->sampling.top_p_q16 == 0 ||
                l->sampling.top_p_q16 > 65536 || l->n_bias > API_BIAS_MAX ||
                l->sampling.n_top > SYN1_TOP_MAX) {
         abort();

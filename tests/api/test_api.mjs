@@ -402,7 +402,7 @@ test('one bad request of many becomes an error line that names its field', async
     [{ prompt: 'x', top_k: -1 }, 'top_k', 'invalid_field'], [{ prompt: 'x', seed: 1.5 }, 'seed', 'invalid_field'],
     [{ prompt: 'x', stop: '' }, 'stop', 'invalid_field'], [{ prompt: 'x', stop: ['a', 'b', 'c', 'd', 'e'] }, 'stop', 'invalid_field'],
     [{ prompt: 'x', stop: [1] }, 'stop', 'invalid_field'], [{ prompt: 'x', model: 'other' }, 'model', 'model_not_found'],
-    [{ prompt: 'x', n: 2 }, 'n', 'invalid_field'], [{ prompt: 'x', stream: true }, 'stream', 'invalid_field'],
+    [{ prompt: 'x', n: 17 }, 'n', 'invalid_field'], [{ prompt: 'x', n: 0 }, 'n', 'invalid_field'], [{ prompt: 'x', stream: true }, 'stream', 'invalid_field'],
     [{ prompt: 'x', logit_bias: { 99999: 1 } }, 'logit_bias', 'invalid_field'], [{ prompt: 'x', colour: 1 }, 'colour', 'invalid_field'],
     [5, null, 'invalid_field'],
   ];

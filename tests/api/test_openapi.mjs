@@ -144,7 +144,7 @@ test('batches, their results and callbacks', async () => {
       callback_url, callback_events: ['batch.completed', 'request.completed'], metadata: { a: 'b' },
       requests: [
         { custom_id: 'good', prompt: 'Once upon a time', max_tokens: 3, logprobs: 2 }, { custom_id: 'bad', prompt: 7 },
-        { custom_id: 'plain', prompt: 'The', max_tokens: 2, temperature: 0 },
+        { custom_id: 'plain', prompt: 'The', max_tokens: 2, temperature: 0, n: 2 },
       ],
     },
   });
@@ -154,7 +154,7 @@ test('batches, their results and callbacks', async () => {
   for (const event of got) fits(pointer('webhooks', 'callback', 'post', 'requestBody', 'content', 'application/json', 'schema'), event, 'callback');
   const chat = await ask('POST', '/v1/batches', {
     status: 200,
-    body: { endpoint: '/v1/chat/completions', requests: [{ messages: [{ role: 'user', content: 'Hi' }], max_tokens: 2, logprobs: true, top_logprobs: 1 }] },
+    body: { endpoint: '/v1/chat/completions', receipts: true, requests: [{ messages: [{ role: 'user', content: 'Hi' }], max_tokens: 2, logprobs: true, top_logprobs: 1, n: 2 }] },
   });
   await grid.finished(chat.id);
   for (const { id } of [batch, chat]) {
