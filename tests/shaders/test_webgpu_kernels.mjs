@@ -1,28 +1,24 @@
 // test_webgpu_kernels.mjs - every kernel gives the bytes of its C twin, on random
 // and extreme inputs of odd shapes; those that use subgroups also without them.
-// SYNAPSE_CASES names a folder of cases where kernel_cases cannot run.
 // @ts-check
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import os from 'node:os';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 
 import { GpuHold } from '../../volunteer/web/webgpu_device.mjs';
 import { assemble, KERNELS } from '../../volunteer/web/webgpu_shaders.mjs';
-import { openGpu, readShader, root } from '../web/webgpu_node.mjs';
+import { openGpu, readShader } from '../web/webgpu_node.mjs';
+import { makeCases } from './cases_made.mjs';
 import { runCases } from './kernel_cases.mjs';
 
 const gpu = openGpu();
-const made = process.env.SYNAPSE_CASES ? null : mkdtempSync(path.join(os.tmpdir(), 'cases-'));
-if (made) execFileSync(path.resolve(root, process.env.SYNAPSE_BUILD ?? 'build/dev', 'tests/shaders/kernel_cases'), [made]);
-const dir = made ?? /** @type {string} */ (process.env.SYNAPSE_CASES);
+const { dir, done } = makeCases();
 const blob = new Uint8Array(readFileSync(path.join(dir, 'cases.bin')));
 /** @type {import('./kernel_cases.mjs').Case[]} */
 const cases = JSON.parse(readFileSync(path.join(dir, 'cases.json'), 'utf8'));
-if (made) rmSync(made, { recursive: true });
+done();
 
 for (const subgroups of [true, false])
   test(`kernels give the bytes of their C twins ${subgroups ? 'with' : 'without'} subgroups`, async () => {
