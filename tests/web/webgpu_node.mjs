@@ -24,6 +24,9 @@ function ensureDriver() {
   process.exit(status ?? 1);
 }
 
+/** Dawn's instances, which must outlive their devices whatever the callers keep. */
+const opened = new Set();
+
 /**
  * @param {string[]} [options]  of Dawn
  * @returns {GPU}
@@ -33,7 +36,9 @@ export function openGpu(options = []) {
   const binding = process.env.SYNAPSE_DAWN ?? "webgpu";
   const { create, globals } = createRequire(import.meta.url)(binding);
   Object.assign(globalThis, globals);
-  return create(options);
+  const gpu = create(options);
+  opened.add(gpu);
+  return gpu;
 }
 
 /** @type {import("../../volunteer/web/webgpu_shaders.mjs").ReadShader} */

@@ -1,37 +1,23 @@
-// test_webgpu_spans.mjs - shards of a split model, alone and together, on the
+// spans.mjs - shards of a split model, alone and together, on the
 // WebGPU engine: rows in and out in wire form, prints only, rollbacks and missing
 // rows give the bytes of the C engine; and what is not for the shards that are
 // there is refused, or left to WASM.
 // @ts-check
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import os from 'node:os';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import test from 'node:test';
 
 import { crc32c } from '../../volunteer/web/crc32c.mjs';
 import { EnginePair } from '../../volunteer/web/engine_pair.mjs';
 import { WasmEngine } from '../../volunteer/web/engine_wasm.mjs';
 import { CRC_LEN, HEADER_LEN, Syn1Error } from '../../volunteer/web/syn1.mjs';
-import { GpuHold } from '../../volunteer/web/webgpu_device.mjs';
-import { WebGpuEngine } from '../../volunteer/web/webgpu_engine.mjs';
-import { assemble } from '../../volunteer/web/webgpu_shaders.mjs';
-import { openGpu, readShader, root } from '../web/webgpu_node.mjs';
+import { root } from '../web/webgpu_node.mjs';
 
 const MODEL = '00'.repeat(32);
-const ROPE_MODEL = 3; // of digest_frames: three shards, and positions by rotation
 const TOKENS = 1;
 const ROWS = 2;
 const PRINTS_ONLY = 4;
-const gpu = openGpu();
-
-const newHasher = () => {
-  const hash = createHash('sha256');
-  return { update: (/** @type {Uint8Array} */ b) => void hash.update(b), hex: () => hash.digest('hex') };
-};
 
 /**
  * @typedef {object} Ask
@@ -98,29 +84,17 @@ function rowsOf(result, rowLen) {
 /** @param {Uint8Array} frame  without its compute time and its checksum */
 const bare = (frame) => Buffer.concat([frame.subarray(0, 64), frame.subarray(72, -CRC_LEN)]);
 
-function split() {
-  const made = process.env.SYNAPSE_FRAMES ? null : mkdtempSync(path.join(os.tmpdir(), 'frames-'));
-  if (made) execFileSync(path.resolve(root, process.env.SYNAPSE_BUILD ?? 'build/dev', 'tests/shaders/digest_frames'), [made]);
-  const dir = path.join(made ?? /** @type {string} */ (process.env.SYNAPSE_FRAMES), String(ROPE_MODEL));
-  const shards = [];
-  for (let k = 0; existsSync(path.join(dir, `shard-${k}`)); k++) {
-    const bytes = new Uint8Array(readFileSync(path.join(dir, `shard-${k}`)));
-    shards.push({ name: `shard-${k}`, blob: new Blob([bytes]), sha256: createHash('sha256').update(bytes).digest('hex') });
-  }
-  if (made) rmSync(made, { recursive: true });
-  return shards;
-}
-
 const wasmFile = readFileSync(path.resolve(root, process.env.SYNAPSE_WASM ?? 'build/wasm', 'synapse-simd.wasm'));
 
-test('spans of a split model give the bytes of the C engine', async () => {
-  const shards = split();
-  const hold = await GpuHold.open(gpu);
-  const sources = await assemble(readShader, hold.info.subgroups);
+/**
+ * @param {() => import('../../volunteer/web/webgpu_engine.mjs').WebGpuEngine} newEngine  on one device
+ * @param {import('./frames.mjs').ShardBlob[]} shards  three
+ */
+export async function checkSpans(newEngine, shards) {
   /** @param {[number, number]} span */
   const pairOf = async ([first, end]) => {
     const own = shards.slice(first, end);
-    const engine = new WebGpuEngine(hold, sources, newHasher);
+    const engine = newEngine();
     await engine.load(MODEL, own, 64e6, () => {});
     const twin = await WasmEngine.start(wasmFile, 'wasm');
     await twin.load(MODEL, own, 64e6, () => {});
@@ -170,5 +144,4 @@ test('spans of a split model give the bytes of the C engine', async () => {
   await assert.rejects(pair.run(unitOf([0, 3], TOKENS, 0, [steps[0][0]])), /refused/);
   await pair.run(unitOf([1, 2], ROWS, middle.dim, [{ ...steps[0][0], rows: rows[0] }]));
   assert.equal(pair.backend, 'webgpu');
-  hold.close();
-});
+}
