@@ -12,7 +12,7 @@ local TOKENS, WITH_ROWS = 1, 2 -- flags of a frame
 -- not stay in its queue, nil if it is not for now.
 local function add(x, c, sid)
   local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'ep', 'at', 'np',
-                      'mt', 'ps', 'own', 'o', 'p', 'sm', 'bi', 'sp')
+                      'mt', 'ps', 'own', 'o', 'p', 'sm', 'bi', 'sp', 'sus')
   local G = s.b and stage.load(x, sid)
   if not G or s.st ~= 'g' or s.m ~= c.m or
      stage.finish_of(G, c.f) ~= c.e or stage.text(G, 'u', c.f) ~= '' then
@@ -23,6 +23,10 @@ local function add(x, c, sid)
   local mine = own == c.vid
   if own ~= '' and not mine then return false end
   if not mine and G.av == c.vid and tonumber(G.avt) > x.now then return nil end
+  if not mine and c.holders > 1 and s.sus and
+     cmsgpack.unpack(s.sus)[c.v.a] then
+    return nil
+  end
   local first = mine and stage.num(G, 'k', c.f) or 0
   local avail = stage.avail(s, G, c.f)
   if avail <= first then return false end
@@ -191,6 +195,7 @@ function flow.unit(x, vid, v, ask, p, held)
         m = m, M = M, N = N, p = p, vid = vid, v = v, f = f, e = e, held = held,
         n = 0, fresh = 0, slots = slots, at = 0, picked = {},
         rows = math.min(ROWS, math.floor(BYTES / log.row_len(tonumber(M.d)))),
+        holders = R('SCARD', stage.holders_key(x, m, f, e)),
       }
       add_own(x, c)
       add_free(x, c)

@@ -18,7 +18,8 @@
 --   sn  stints: packed list of {volunteer, account, name, backend, from, to},
 --       positions counted in generated tokens
 --   tag its place in the queue, ctag in that for checks (fair.lua)
---   bad packed map of accounts that were wrong about it
+--   bad packed map of accounts that were wrong about it   sus  of those of whom
+--       one was, when it last ran over spans
 --   av  volunteer that could not do it just now, to be avoided until avt
 --   fin "s" or "l" once it is finished; tc since when it waits for its check
 --   cov, rf, ch  of a drawn one: what its check covers; "1": only the referee's;
@@ -148,6 +149,14 @@ function sequence.blame(x, p, sid, account)
   base.count(x, 'disagreements', 1)
 end
 
+-- One of those who computed a line over spans was wrong: whoever holds the same
+-- span besides them goes on, if there is somebody.
+function sequence.suspect(x, sid, s)
+  local accounts = {}
+  for _, t in ipairs(cmsgpack.unpack(s.sn)) do accounts[t[2]] = true end
+  R('HSET', sequence.key(x, sid), 'sus', cmsgpack.pack(accounts))
+end
+
 -- Back to the first keep tokens, in a new epoch; whose stint holds the next one
 -- is blamed.
 function sequence.rollback(x, p, sid, keep)
@@ -156,6 +165,7 @@ function sequence.rollback(x, p, sid, keep)
   local stints = {}
   trust.undo(x, p, sid, s)
   local on_path = stage.drop(x, sid, s)
+  if on_path then sequence.suspect(x, sid, s) end
   for _, t in ipairs(on_path and {} or cmsgpack.unpack(s.sn)) do
     if t[5] <= keep and keep < t[6] then
       sequence.blame(x, p, sid, t[2])
