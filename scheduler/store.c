@@ -42,7 +42,7 @@ bool sched_text_fits(const char *text, size_t min, size_t max)
 void sched_policy_init(struct sched_policy *policy)
 {
     *policy = (struct sched_policy){
-        .unit_ms = 2000,
+        .unit_ms = 1200,
         .unit_seqs = 16,
         .units_held = 2,
         .first_new = 4,

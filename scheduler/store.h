@@ -46,7 +46,7 @@ typedef void sched_done_fn(enum err err, void *ctx);
 
 // The numbers of the policy, in one place. Milliseconds, unless said.
 struct sched_policy {
-    int64_t unit_ms;          // how long a unit should take (2000)
+    int64_t unit_ms;          // how long a unit should take (1200)
     uint32_t unit_seqs;       // sequences in a unit, at most (16)
     uint32_t units_held;      // units a volunteer may hold (2)
     uint32_t first_new;       // max_new while its speed is not known (4)
