@@ -90,6 +90,7 @@ enum err engine_need(const struct engine_shard *shards, size_t n_shards,
     out->kv_each = kv_seq_bytes(&shape);
     out->n_ctx = model.config.n_ctx;
     out->d_model = model.config.d_model;
+    out->has_head = model.has_head;
     bind_release(&model);
     return ERR_OK;
 }

@@ -84,6 +84,7 @@ struct engine_need {
     size_t fixed;            // all but KV pages, its answers included
     size_t kv_each;          // KV pages of one sequence of the full context
     uint32_t n_ctx, d_model; // the model's
+    bool has_head;           // the span's
 };
 
 // Work it out without building an engine. Errors and why as engine_new.

@@ -2,19 +2,20 @@
 
 #include "splitter/format.h"
 
-enum { TOKEN_LEN = 200 }; // of an answer, with all its log-probabilities
+enum { TOKEN_LEN = 200 }; // of an answer, with print and log-probabilities
 
 static const struct {
     uint32_t n_rows;
     uint32_t answer_rows; // of a unit; those of one whole context at least
 } thrifts[] = {{128, 8192}, {32, 0}, {8, 0}};
 
+// A span with the head answers tokens, any other one rows.
 static size_t answer_bytes(const struct engine_need *need, uint32_t rows)
 {
-    size_t row_len = syn1_row_len(need->d_model) + SYN1_PRINT_LEN;
+    size_t row_len = need->has_head
+                         ? TOKEN_LEN
+                         : syn1_row_len(need->d_model) + SYN1_PRINT_LEN;
 
-    if (row_len < TOKEN_LEN)
-        row_len = TOKEN_LEN;
     return (rows > need->n_ctx ? rows : need->n_ctx) * row_len;
 }
 

@@ -8,7 +8,6 @@ import { fromHex, toHex } from './syn1.mjs';
 const PIECE = 4 << 20;
 const MODEL_LEN = 16;
 const SHA256_LEN = 32;
-const SUBTLE_MAX = 256e6; // bytes; the browser copies what it hashes
 const BASE = 6e6; // bytes of the module itself, and of frames while they are in hand
 const REST_MAX = 1e9; // of KV and scratch
 const FULL = 13; // ERR_FULL of enum err
@@ -178,28 +177,29 @@ export class WasmEngine {
   }
 
   /**
-   * A shard's bytes into memory, piece by piece, and their hash checked: by the
-   * browser, which is several times as fast, where it offers that.
+   * A shard's bytes into memory, and their hash checked: piece by piece, so
+   * that nothing holds them twice. A piece is hashed while the browser reads
+   * the next one.
    * @param {ShardBlob} shard
    * @param {(done: number) => void} onBytes
    * @returns {Promise<number>} where they lie
    */
-  async read(shard, onBytes) {
-    const base = this.alloc(shard.blob.size);
-    const subtle = shard.blob.size <= SUBTLE_MAX ? globalThis.crypto?.subtle : undefined; // secure contexts have it
-    const hasher = subtle ? null : this.newHasher();
-    for (let at = 0; at < shard.blob.size; at += PIECE) {
-      const piece = new Uint8Array(await shard.blob.slice(at, at + PIECE).arrayBuffer());
+  async read({ blob, sha256 }, onBytes) {
+    const { wasm, host } = this;
+    const base = this.alloc(blob.size);
+    const pieceAt = (/** @type {number} */ at) => blob.slice(at, at + PIECE).arrayBuffer();
+    wasm.host_sha256_start(host);
+    let next = pieceAt(0);
+    for (let at = 0; at < blob.size; at += PIECE) {
+      const piece = new Uint8Array(await next);
+      next = pieceAt(at + PIECE);
       this.view(base + at, piece.length).set(piece);
-      hasher?.update(piece);
+      wasm.host_sha256_add(host, base + at, piece.length);
       onBytes(at + piece.length);
     }
-    const sha256 = hasher
-      ? hasher.hex()
-      : toHex(new Uint8Array(await /** @type {SubtleCrypto} */ (subtle).digest('SHA-256', this.view(base, shard.blob.size))));
-    if (sha256 !== shard.sha256) {
-      this.wasm.host_dealloc(base);
-      throw new ShardMismatch(shard.sha256);
+    if (toHex(this.view(wasm.host_sha256_end(host), SHA256_LEN)) !== sha256) {
+      wasm.host_dealloc(base);
+      throw new ShardMismatch(sha256);
     }
     return base;
   }
