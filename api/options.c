@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "redundancy/entry.h"
+
 static const char usage[] =
     "Usage: synapsed --models DIR [options]\n"
     "Runs a Synapse grid: batches in, volunteers compute, results out.\n"
@@ -25,6 +27,21 @@ static const char usage[] =
     "  --same-place CIDR    a classroom or household: volunteers there do not\n"
     "                       count as sharing a block (repeatable; default\n"
     "                       loopback)\n"
+    "  --new-accounts N     so many new accounts an hour may one address "
+    "block\n"
+    "                       (/24, /48; not a --same-place) open for nothing;\n"
+    "                       more of them pay with a proof of work (default "
+    "16)\n"
+    "  --new-accounts-max N no block opens more than these (default 200)\n"
+    "  --new-bits N         leading zero bits of the first that pays, 1 to "
+    "24;\n"
+    "                       it grows with their number (default 18: a "
+    "fraction\n"
+    "                       of a second)\n"
+    "  --new-volunteers N   volunteers of one account until 10 checks of its\n"
+    "                       work agreed (default 4)\n"
+    "  --new-units N        units that such accounts of a block may hold\n"
+    "                       together (default 64)\n"
     "  --allow-private-callbacks   deliver to http and private addresses too\n"
     "  --callback-ms N      time for a receiver to answer (default 15000)\n"
     "  --retention DAYS     files, batches and results are kept so long\n"
@@ -51,6 +68,11 @@ enum {
     OPT_TLS_KEY,
     OPT_TRUST_PROXY,
     OPT_SAME_PLACE,
+    OPT_NEW_ACCOUNTS,
+    OPT_NEW_ACCOUNTS_MAX,
+    OPT_NEW_BITS,
+    OPT_NEW_VOLUNTEERS,
+    OPT_NEW_UNITS,
     OPT_ALLOW_PRIVATE,
     OPT_CALLBACK_MS,
     OPT_NO_REFEREE,
@@ -76,6 +98,11 @@ static const struct option long_options[] = {
     {"tls-key", required_argument, NULL, OPT_TLS_KEY},
     {"trust-proxy", required_argument, NULL, OPT_TRUST_PROXY},
     {"same-place", required_argument, NULL, OPT_SAME_PLACE},
+    {"new-accounts", required_argument, NULL, OPT_NEW_ACCOUNTS},
+    {"new-accounts-max", required_argument, NULL, OPT_NEW_ACCOUNTS_MAX},
+    {"new-bits", required_argument, NULL, OPT_NEW_BITS},
+    {"new-volunteers", required_argument, NULL, OPT_NEW_VOLUNTEERS},
+    {"new-units", required_argument, NULL, OPT_NEW_UNITS},
     {"allow-private-callbacks", no_argument, NULL, OPT_ALLOW_PRIVATE},
     {"callback-ms", required_argument, NULL, OPT_CALLBACK_MS},
     {"no-referee", no_argument, NULL, OPT_NO_REFEREE},
@@ -108,6 +135,17 @@ static bool number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
     if (v < min || v > max)
         return false;
     *out = v;
+    return true;
+}
+
+static bool number32(const char *text, uint32_t min, uint32_t max,
+                     uint32_t *out)
+{
+    uint64_t n;
+
+    if (!number(text, min, max, &n))
+        return false;
+    *out = (uint32_t)n;
     return true;
 }
 
@@ -144,8 +182,6 @@ static bool listen_parse(struct api_options *opt, const char *text)
 
 static bool apply(struct api_options *opt, int c, const char *arg)
 {
-    uint64_t n;
-
     switch (c) {
     case OPT_DATA:
         return copy(opt->data, sizeof opt->data, arg);
@@ -174,18 +210,22 @@ static bool apply(struct api_options *opt, int c, const char *arg)
             return false;
         opt->aliases[opt->n_aliases++] = arg;
         return true;
+    case OPT_NEW_ACCOUNTS:
+        return number32(arg, 0, 1000000, &opt->new_accounts);
+    case OPT_NEW_ACCOUNTS_MAX:
+        return number32(arg, 1, 1000000, &opt->new_accounts_max);
+    case OPT_NEW_BITS:
+        return number32(arg, 1, REDUN_ENTRY_BITS_MAX, &opt->new_bits);
+    case OPT_NEW_VOLUNTEERS:
+        return number32(arg, 1, 1000000, &opt->new_volunteers);
+    case OPT_NEW_UNITS:
+        return number32(arg, 1, 1000000, &opt->new_units);
     case OPT_RETENTION:
-        if (!number(arg, 1, 3650, &n))
-            return false;
-        opt->retention_days = (uint32_t)n;
-        return true;
+        return number32(arg, 1, 3650, &opt->retention_days);
     case OPT_ALLOW_PRIVATE:
         return opt->allow_private_callbacks = true;
     case OPT_CALLBACK_MS:
-        if (!number(arg, 100, 60000, &n))
-            return false;
-        opt->callback_ms = (uint32_t)n;
-        return true;
+        return number32(arg, 100, 60000, &opt->callback_ms);
     case OPT_NO_REFEREE:
         return opt->no_referee = true;
     case OPT_WEB:
@@ -195,25 +235,13 @@ static bool apply(struct api_options *opt, int c, const char *arg)
     case OPT_MAX_BODY:
         return number(arg, 1024, UINT64_C(1) << 40, &opt->max_body);
     case OPT_MAX_CLIENTS:
-        if (!number(arg, 1, 1000000, &n))
-            return false;
-        opt->max_clients = (uint32_t)n;
-        return true;
+        return number32(arg, 1, 1000000, &opt->max_clients);
     case OPT_PROGRESS_MS:
-        if (!number(arg, 50, 60000, &n))
-            return false;
-        opt->progress_ms = (uint32_t)n;
-        return true;
+        return number32(arg, 50, 60000, &opt->progress_ms);
     case OPT_GRACE_MS:
-        if (!number(arg, 0, 60000, &n))
-            return false;
-        opt->grace_ms = (uint32_t)n;
-        return true;
+        return number32(arg, 0, 60000, &opt->grace_ms);
     case OPT_READ_MS:
-        if (!number(arg, 100, 3600000, &n))
-            return false;
-        opt->read_ms = (uint32_t)n;
-        return true;
+        return number32(arg, 100, 3600000, &opt->read_ms);
     default:
         return false;
     }
@@ -269,6 +297,11 @@ int api_options_parse(struct api_options *opt, int argc, char **argv,
         .read_ms = 60000,
         .retention_days = 30,
         .grace_ms = 3000,
+        .new_accounts = 16,
+        .new_accounts_max = 200,
+        .new_bits = 18,
+        .new_volunteers = 4,
+        .new_units = 64,
     };
     *status = 2;
     opterr = 1;

@@ -37,6 +37,9 @@ struct api_options {
     bool allow_private_callbacks;
     uint32_t callback_ms; // for a receiver to answer
     bool no_referee;
+    // Newcomers of an address block, see struct sched_policy.
+    uint32_t new_accounts, new_accounts_max, new_bits;
+    uint32_t new_volunteers, new_units;
     uint64_t log_bytes;   // budget of the activation log
     uint64_t max_body;    // bytes of a batch
     uint32_t max_clients; // connections at once

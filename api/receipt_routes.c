@@ -7,6 +7,7 @@
 #include "api/reply.h"
 #include "api/secret.h"
 #include "api/server.h"
+#include "api/toll.h"
 #include "scheduler/key.h"
 
 _Static_assert((int)SCHED_HASH_LEN == (int)API_SIGN_SECRET_LEN,
@@ -28,6 +29,7 @@ static void on_key(enum err err, const uint8_t secret[SCHED_HASH_LEN],
     }
     api_signer_free(server->signer);
     server->signer = signer;
+    api_toll_key(secret, server->toll_key);
 }
 
 void api_signer_load(struct api_server *server)

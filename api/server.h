@@ -22,7 +22,10 @@ struct api_signer;
 struct event;
 struct event_base;
 
-enum { API_OPERATOR_KEY_LEN = 64 }; // hex digits
+enum {
+    API_OPERATOR_KEY_LEN = 64, // hex digits
+    API_TOLL_KEY_LEN = 32,
+};
 
 #define API_STORED_MAX (UINT64_C(8) << 30) // bytes kept for one API key
 
@@ -38,9 +41,10 @@ struct api_server {
     struct api_callbacks *callbacks;
     struct api_ingest *ingest;
     struct api_output *output;
-    struct api_presence *presences; // open ones
-    struct api_ask *asks;           // answers that are streamed
-    struct api_signer *signer;      // of receipts; NULL: not known yet
+    struct api_presence *presences;     // open ones
+    struct api_ask *asks;               // answers that are streamed
+    struct api_signer *signer;          // of receipts; NULL: not known yet
+    uint8_t toll_key[API_TOLL_KEY_LEN]; // known when the signer is
     int files_fd;
     int web_fd;
     char operator_key[API_OPERATOR_KEY_LEN + 1];

@@ -161,6 +161,11 @@ static bool store_start(struct api_server *server)
     policy.grace_ms = server->options.grace_ms;
     policy.keep_ms = (int64_t)server->options.retention_days * 24 * 3600 * 1000;
     policy.log_bytes = server->options.log_bytes;
+    policy.new_free = server->options.new_accounts;
+    policy.new_accounts = server->options.new_accounts_max;
+    policy.new_bits = server->options.new_bits;
+    policy.new_volunteers = server->options.new_volunteers;
+    policy.new_units = server->options.new_units;
     options.policy = &policy;
     if (!server->options.redis[0]) {
         err = api_redis_child_start(server->base, server->options.data,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/entry.h"
 #include "api/fields.h"
 #include "api/query.h"
 #include "api/reply.h"
@@ -54,8 +55,8 @@ static void on_done(enum err err, void *ctx)
 struct join {
     char id[API_ID_MAX + 1];
     char token[API_TOKEN_LEN + 1];
-    char account[2 * SHA256_LEN + 1];
     char *name;
+    struct api_entry entry;
 };
 
 static void join_free(void *ctx)
@@ -94,19 +95,25 @@ static json_t *models_json(const struct api_models *models)
     return list;
 }
 
-static void on_joined(enum err err, void *ctx)
+static void on_joined(enum err err, const struct sched_entry *entry, void *ctx)
 {
     struct api_request *req = ctx;
     const struct join *join = req->ctx;
+    char account[2 * SHA256_LEN + 1];
 
     if (err) {
         api_reply_err(req, err);
         return;
     }
+    if (entry->kind != SCHED_ENTERED) {
+        api_entry_refuse(req, &join->entry, entry);
+        return;
+    }
+    api_query_hex_put(join->entry.account, SHA256_LEN, account);
     api_reply_json(req, 201,
                    json_pack("{s:s, s:s, s:s, s:s, s:o, s:i, s:i}", "id",
                              join->id, "token", join->token, "account_id",
-                             join->account, "name", join->name, "models",
+                             account, "name", join->name, "models",
                              models_json(&req->server->models), "wait_ms",
                              WAIT_MS, "progress_ms",
                              (int)req->server->options.progress_ms));
@@ -181,7 +188,7 @@ static void block_of(struct api_request *req, char out[API_BLOCK_TEXT_MAX])
 void api_volunteer_join(struct api_request *req)
 {
     struct sched_joiner joiner = {0};
-    char block[API_BLOCK_TEXT_MAX];
+    struct api_entry entry = {0};
     struct api_fields f;
     struct join *join;
     json_t *body = api_request_json(req);
@@ -191,6 +198,9 @@ void api_volunteer_join(struct api_request *req)
         return;
     api_fields_init(&f, body);
     joiner_read(req, &f, &joiner);
+    memcpy(entry.account, joiner.account, SHA256_LEN);
+    block_of(req, entry.block);
+    api_entry_read(req->server, &f, &entry);
     if (f.wrong) {
         api_reply_error(req, strcmp(f.param, "referee") ? 400 : 403, f.param,
                         "invalid_field", "%s", f.message);
@@ -204,15 +214,18 @@ void api_volunteer_join(struct api_request *req)
     req->ctx = join;
     req->ctx_free = join_free;
     join->name = strdup(joiner.name);
-    api_query_hex_put(joiner.account, SHA256_LEN, join->account);
+    join->entry = entry;
     err = join->name ? api_secret_id("vol_", join->id) : ERR_NOMEM;
     if (!err)
         err = api_secret_token(join->token);
     if (!err) {
         joiner.who.id = join->id;
         api_secret_hash(join->token, joiner.who.token_hash);
-        block_of(req, block);
-        joiner.block = block;
+        joiner.block = entry.block;
+        if (entry.proof == API_PROOF_PAID) {
+            joiner.paid_bits = entry.toll.bits;
+            joiner.paid_until_ms = entry.toll.until_ms;
+        }
         err = sched_volunteer_join(req->server->store, &joiner, on_joined, req);
     }
     if (err)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "redundancy/entry.h"
 #include "redundancy/stints.h"
 #include "redundancy/trust.h"
 #include "scheduler/job.h"
@@ -62,6 +63,11 @@ void sched_policy_init(struct sched_policy *policy)
         .stage_ms = 1400,
         .log_bytes = UINT64_C(1) << 30,
         .known = 5000,
+        .new_free = 16,
+        .new_accounts = 200,
+        .new_bits = 18,
+        .new_volunteers = 4,
+        .new_units = 64,
     };
 }
 
@@ -75,13 +81,16 @@ static void policy_text(struct sched_store *store)
              " %" PRId64 " %" PRId64 " %" PRIu32 " %" PRId64 " %" PRId64
              " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64
              " %" PRId64 " %d %d %d %d %" PRId64 " %d"
-             " %" PRId64 " %" PRIu64 " %" PRIu32,
+             " %" PRId64 " %" PRIu64 " %" PRIu32 " %" PRIu32 " %" PRIu32
+             " %" PRIu32 " %" PRIu32 " %" PRId64 " %d %" PRId64,
              p->unit_ms, p->unit_seqs, p->units_held, p->first_new, p->max_new,
              p->first_lease_ms, p->lease_ms, p->lease_factor, p->progress_ms,
              p->referee_after_ms, p->sticky_ms, p->seen_ms, p->grace_ms,
              p->retake_ms, p->keep_ms, p->seed_ms, REDUN_TRUST_RUN,
              REDUN_PROBATION, REDUN_WINDOW, REDUN_STRIKES_MAX, REDUN_STRIKE_MS,
-             REDUN_SEASON_CHECKS, p->stage_ms, p->log_bytes, p->known);
+             REDUN_SEASON_CHECKS, p->stage_ms, p->log_bytes, p->known,
+             p->new_free, p->new_accounts, p->new_volunteers, p->new_units,
+             REDUN_ENTRY_WINDOW_MS, REDUN_ENTRY_BANNED, REDUN_ENTRY_BANNED_MS);
 }
 
 static void job_soon(struct sched_store *store)

@@ -66,6 +66,13 @@ struct sched_policy {
     int64_t stage_ms;   // deadline of a unit for a partial span, at most (1400)
     uint64_t log_bytes; // budget of the activation log (1 GiB)
     uint32_t known;     // millionths of units with a known answer (5000)
+
+    // Newcomers of an address block, until they have shown something.
+    uint32_t new_free;       // accounts it opens in an hour for nothing (16)
+    uint32_t new_accounts;   // accounts it opens in an hour at all (200)
+    uint32_t new_bits;       // proof of work of the first that pays (18)
+    uint32_t new_volunteers; // volunteers of one such account (4)
+    uint32_t new_units;      // units that they hold, in the block (64)
 };
 
 // The defaults named above.

@@ -1,7 +1,9 @@
 #include "scheduler/volunteer.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "redundancy/entry.h"
 #include "scheduler/state.h"
 #include "scheduler/who.h"
 
@@ -22,11 +24,58 @@ void sched_who_put(struct sched_args *args, const struct sched_who *who)
     sched_args_put(args, who->token_hash, sizeof who->token_hash);
 }
 
+struct joining {
+    struct redun_entry policy;
+    sched_entry_fn *fn;
+    void *ctx;
+};
+
+static enum err entry_read(const redisReply *reply,
+                           const struct redun_entry *policy,
+                           struct sched_entry *out)
+{
+    struct sched_walk walk = sched_walk_over(reply);
+    const char *word = sched_walk_text(&walk);
+    struct sched_entry entry = {0};
+
+    if (strcmp(word, "exists") == 0)
+        return ERR_EXISTS;
+    if (strcmp(word, "toll") == 0) {
+        entry.kind = SCHED_ENTRY_TOLL;
+        entry.bits = redun_entry_bits(policy, sched_walk_u32(&walk));
+        entry.now_ms = sched_walk_i64(&walk);
+    } else if (strcmp(word, "closed") == 0 || strcmp(word, "crowded") == 0) {
+        entry.kind = word[1] == 'l' ? SCHED_ENTRY_CLOSED : SCHED_ENTRY_CROWDED;
+        entry.retry_ms = sched_walk_i64(&walk);
+    } else if (strcmp(word, "ok") != 0) {
+        return ERR_FORMAT;
+    }
+    if (walk.bad)
+        return ERR_FORMAT;
+    *out = entry;
+    return ERR_OK;
+}
+
+static void on_joined(enum err err, const redisReply *reply, void *ctx)
+{
+    struct joining *joining = ctx;
+    struct sched_entry entry;
+
+    if (!err)
+        err = entry_read(reply, &joining->policy, &entry);
+    joining->fn(err, err ? NULL : &entry, joining->ctx);
+    free(joining);
+}
+
 enum err sched_volunteer_join(struct sched_store *store,
                               const struct sched_joiner *joiner,
-                              sched_done_fn *fn, void *ctx)
+                              sched_entry_fn *fn, void *ctx)
 {
+    struct redun_entry policy = {store->policy.new_free,
+                                 store->policy.new_bits};
     struct sched_args args = {0};
+    struct joining *joining;
+    enum err err;
 
     if (!sched_who_valid(&joiner->who) ||
         !sched_text_fits(joiner->name, 0, SCHED_NAME_MAX) ||
@@ -43,7 +92,19 @@ enum err sched_volunteer_join(struct sched_store *store,
     sched_args_text(&args, joiner->block);
     sched_args_text(&args, joiner->referee ? "1" : "0");
     sched_args_text(&args, store->policy_text);
-    return sched_call_done(store, "volunteer_join", &args, fn, ctx);
+    sched_args_u64(&args, redun_entry_reach(&policy, joiner->paid_bits));
+    sched_args_i64(&args, joiner->paid_until_ms);
+    joining = malloc(sizeof *joining);
+    if (!joining) {
+        sched_args_release(&args);
+        return ERR_NOMEM;
+    }
+    *joining = (struct joining){policy, fn, ctx};
+    err = sched_link_call(store->link, "volunteer_join", &args, on_joined,
+                          joining);
+    if (err)
+        free(joining);
+    return err;
 }
 
 enum err sched_volunteer_progress(struct sched_store *store,

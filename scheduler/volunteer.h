@@ -29,12 +29,34 @@ struct sched_joiner {
     const char *block; // its address block, 0 .. SCHED_ID_MAX bytes, "": shared
                        // by many, which tells nothing
     bool referee;      // the caller has checked the operator's key
+    // The proof of work that it brings (base/toll.h), checked by the caller.
+    uint32_t paid_bits; // 0: none
+    int64_t paid_until_ms;
 };
+
+// What became of it. It joins, or its account is new (not proven, for the
+// last), its block is not "", and ...
+enum sched_entry_kind {
+    SCHED_ENTERED,
+    SCHED_ENTRY_TOLL,   // it has to pay bits first, see redundancy/entry.h
+    SCHED_ENTRY_CLOSED, // its block has opened all that it may
+    SCHED_ENTRY_CROWDED // it has new_volunteers already
+};
+
+struct sched_entry {
+    enum sched_entry_kind kind;
+    uint32_t bits;    // with TOLL
+    int64_t now_ms;   // with TOLL
+    int64_t retry_ms; // with CLOSED and CROWDED: try again so much later
+};
+
+typedef void sched_entry_fn(enum err err, const struct sched_entry *entry,
+                            void *ctx);
 
 // Errors: ERR_EXISTS (that id is taken by another token).
 MUST_USE enum err sched_volunteer_join(struct sched_store *store,
                                        const struct sched_joiner *joiner,
-                                       sched_done_fn *fn, void *ctx);
+                                       sched_entry_fn *fn, void *ctx);
 
 // It computes: extend the deadlines of those of these units (n of
 // SYN1_ID_LEN bytes, n <= SYN1_HELD_MAX) that it holds. Others are ignored.

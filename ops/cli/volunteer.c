@@ -199,6 +199,12 @@ static void on_event(const struct native_event *event, void *ctx)
     case NATIVE_JOINED:
         fprintf(stderr, "joined as %s\n", event->text);
         break;
+    case NATIVE_PAYING:
+        fprintf(stderr,
+                "this address opened many accounts lately: solving a proof of "
+                "work, about %" PRIu64 " tries\n",
+                UINT64_C(1) << event->a);
+        break;
     case NATIVE_FETCHING:
         fprintf(stderr, "fetching %s, %.1f of %.1f MB\n", event->text,
                 (double)event->a / 1e6, (double)event->b / 1e6);

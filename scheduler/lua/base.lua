@@ -34,6 +34,7 @@
 --   b:<id>:res   list  its final lines in order of finality, packed
 --   b:<id>:p, pend, left, a:<a>:p, a:<a>:d  see trust.lua
 --   ka:<m>       list of known answers; see known.lua
+--   n:<block>    zset  accounts that an address block opened; see entry.lua
 --   dying        set   batches whose sequences are to be dropped
 --   expiring     zset  batches -> end of their completion window
 --   asks         zset  requests that a client waits for -> end of their lease
@@ -61,7 +62,7 @@ local base, volunteer, sequence, unit, take = {}, {}, {}, {}, {}
 local commit, file, batch, ask, stats = {}, {}, {}, {}, {}
 local trust, fair, log, stage, flow, plan = {}, {}, {}, {}, {}, {}
 local quota, receipt, detour, callback, place = {}, {}, {}, {}, {}
-local known = {}
+local known, entry = {}, {}
 
 -- The context of one call.
 function base.open(keys)
@@ -112,7 +113,8 @@ local POLICY = {
   'referee_after_ms', 'sticky_ms', 'seen_ms', 'grace_ms', 'retake_ms',
   'keep_ms', 'seed_ms', 'trust_run', 'probation', 'window', 'strikes',
   'strike_ms', 'season', 'stage_ms', 'log_bytes',
-  'known',
+  'known', 'new_free', 'new_accounts', 'new_volunteers', 'new_units',
+  'entry_ms', 'entry_ban', 'entry_ban_ms',
 }
 
 function base.policy(text)

@@ -308,6 +308,7 @@ function commit.apply(x, p, vid, v, u, plan, compute_us, random)
   for id in pairs(x.ended) do trust.settle_batch(x, id, random) end
   R('ZREM', x.P .. 'units', u)
   R('SREM', volunteer.key(x, vid) .. ':u', u)
+  entry.ended(x, v.block, u)
   R('DEL', unit.key(x, u))
   for _, a in ipairs(x.wrong) do
     trust.lost(x, p, a)

@@ -258,6 +258,7 @@ function take.unit(x, vid, v, ask, p)
   if held >= p.units_held then return none(1, p.retake_ms) end
   local rate = tonumber(v.rate)
   if trust.banned(x, v.a) then return none(8, p.retake_ms) end
+  if entry.is_full(x, p, v) then return none(3, p.retake_ms) end
   local full, refused, known, next_ms = false, false, false, p.retake_ms
   local own = v.ref ~= '1' and sticky_model(x, vid)
   local models = ask.models

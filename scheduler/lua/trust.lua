@@ -168,9 +168,10 @@ function trust.drop(x, sid, s)
 end
 
 -- A banned account's volunteers lose all that they hold, and count no more as
--- online.
-local function ban(x, a)
+-- online; so do those that it brings later. Its address block pays more.
+local function ban(x, p, a)
   R('HSET', account(x, a), 'ban', '1')
+  entry.banned(x, p, a)
   R('HDEL', x.P .. 'oa', a)
   base.count(x, 'bans', 1)
   for _, id in ipairs(R('ZRANGE', x.P .. 'vols', 0, -1)) do
@@ -187,7 +188,7 @@ function trust.lost(x, p, a)
   for _, sid in ipairs(R('ZREVRANGE', pending(x, a), 0, -1)) do
     draw(x, sid, {}, true)
   end
-  if n >= p.strikes and t.ban ~= '1' then ban(x, a) end
+  if n >= p.strikes and t.ban ~= '1' then ban(x, p, a) end
 end
 
 -- Draw one of these lines for all that account a has pending.

@@ -18,6 +18,7 @@ function unit.drop(x, u, again)
   R('ZREM', x.P .. 'units', u)
   if not U.v then return end
   R('SREM', volunteer.key(x, U.v) .. ':u', u)
+  entry.ended(x, R('HGET', volunteer.key(x, U.v), 'block'), u)
   for _, r in ipairs(cmsgpack.unpack(U.rows)) do
     unit.back(x, u, U.v, r, again)
   end

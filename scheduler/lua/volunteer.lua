@@ -29,13 +29,18 @@ function volunteer.seen(x, id, p)
 end
 
 -- volunteer_join: ARGV 1 id 2 token hash 3 account 4 name 5 backend 6 class
---   7 memory 8 threads 9 block 10 referee 11 policy
--- Returns "ok" or "exists". A repeat with the same token changes nothing.
+--   7 memory 8 threads 9 block 10 referee 11 policy 12 reach, 13 paid until, of
+--   what it has paid (entry.lua)
+-- Returns {"ok"}, {"exists"} or why it may not join, as entry.refusal. A repeat
+-- with the same token changes nothing.
 local function join(keys, args)
   local x, p = base.open(keys), base.policy(args[11])
   local key, acct = volunteer.key(x, args[1]), x.P .. 'acct:' .. args[3]
   local th = R('HGET', key, 'th')
-  if th then return th == args[2] and 'ok' or 'exists' end
+  if th then return {th == args[2] and 'ok' or 'exists'} end
+  local refusal = args[10] ~= '1' and
+    entry.refusal(x, p, args[3], args[9], tonumber(args[12]), tonumber(args[13]))
+  if refusal then return refusal end
   R('HSET', key, 'th', args[2], 'a', args[3], 'name', args[4], 'be', args[5],
     'cls', args[6], 'mem', args[7], 'thr', args[8], 'block', args[9], 'ref',
     args[10], 'seen', x.now, 'pres', '', 'gone', 0, 'an', 0, 'ao', 0, 'ar', '',
@@ -43,7 +48,7 @@ local function join(keys, args)
   R('ZADD', x.P .. 'vols', x.now + p.seen_ms, args[1])
   if args[10] == '1' then
     R('SADD', x.P .. 'refs', args[1])
-    return 'ok'
+    return {'ok'}
   end
   plan.touch(x)
   if not trust.banned(x, args[3]) then R('HINCRBY', x.P .. 'oa', args[3], 1) end
@@ -58,7 +63,7 @@ local function join(keys, args)
   if not R('ZSCORE', x.P .. 'board', args[3]) then
     R('EXPIRE', acct, 86400) -- until it has done something
   end
-  return 'ok'
+  return {'ok'}
 end
 
 -- All that it held is queued again.

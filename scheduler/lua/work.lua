@@ -109,6 +109,7 @@ local function work(keys, args)
     }, p)
   end
   if reply[1] == 'unit' then
+    entry.given(x, p, v, base.hex(args[5]))
     R('HSET', key, 'ar', cmsgpack.pack(reply), 'wait', 0)
   else
     R('HSET', key, 'wait', x.now + p.retake_ms * 2)

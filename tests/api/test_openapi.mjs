@@ -29,7 +29,7 @@ const seen = new Set();
 before(async () => {
   spec = await SwaggerParser.parse(FILE);
   ajv.addSchema(spec, 'api');
-  grid = await Grid.start();
+  grid = await Grid.start({ args: ['--trust-proxy', '127.0.0.0/8', '--new-accounts', '0', '--new-bits', '1'] });
 });
 after(async () => assert.deepEqual(await grid?.stop(), []));
 
@@ -208,6 +208,8 @@ test('volunteers', async () => {
   const joined = await ask('POST', '/v1/volunteers', { key: null, body: joiner, status: 201 });
   await ask('POST', '/v1/volunteers', { key: null, body: { ...joiner, threads: 0 }, status: 400 });
   await ask('POST', '/v1/volunteers', { key: null, body: { ...joiner, referee: true }, status: 403 });
+  await ask('POST', '/v1/volunteers', { key: null, body: { ...joiner, account: 'ab'.repeat(32) },
+    headers: { 'x-forwarded-for': '203.0.113.5' }, status: 428 });
   const args = { volunteer_id: raw.id };
   const route = '/v1/volunteers/{volunteer_id}/';
   await ask('POST', `${route}work`, { args, key: raw.token, body: raw.frame(2), status: 200 });

@@ -16,23 +16,30 @@ static struct fake_seq *seq_of(struct fake *f, uint64_t id, uint32_t span)
     return &f->seqs[f->n_seqs++];
 }
 
-static void join(struct fake *f, struct world *w, int n, uint8_t account,
-                 bool referee, const char *block, const char *backend)
+struct entered {
+    struct waited waited;
+    struct sched_entry entry;
+};
+
+static void on_entry(enum err err, const struct sched_entry *entry, void *ctx)
 {
-    struct waited done = {0};
-    struct sched_joiner joiner = {.account = {account, 0xab},
-                                  .name = referee ? "judge" : "fake",
-                                  .backend = backend,
-                                  .memory = w->memory,
-                                  .threads = 1,
-                                  .block = block,
-                                  .referee = referee};
+    struct entered *entered = ctx;
+
+    if (!err)
+        entered->entry = *entry;
+    on_waited(err, &entered->waited);
+}
+
+struct sched_entry fake_enter(struct fake *f, struct world *w, int n,
+                              struct sched_joiner joiner)
+{
+    struct entered entered = {0};
 
     memset(f, 0, sizeof *f);
     f->w = w;
     f->store = w->store;
-    f->account = account;
-    f->referee = referee;
+    f->account = joiner.account[0];
+    f->referee = joiner.referee;
     f->depth = 1;
     f->slots = 16;
     f->wait_ms = 1000;
@@ -43,10 +50,27 @@ static void join(struct fake *f, struct world *w, int n, uint8_t account,
     f->who.id = f->id;
     f->who.token_hash[0] = (uint8_t)n;
     joiner.who = f->who;
-    CHECK_EQ(
-        world_wait(w, sched_volunteer_join(w->store, &joiner, on_waited, &done),
-                   &done),
-        ERR_OK);
+    CHECK_EQ(world_wait(
+                 w, sched_volunteer_join(w->store, &joiner, on_entry, &entered),
+                 &entered.waited),
+             ERR_OK);
+    return entered.entry;
+}
+
+static void join(struct fake *f, struct world *w, int n, uint8_t account,
+                 bool referee, const char *block, const char *backend)
+{
+    struct sched_joiner joiner = {.account = {account, 0xab},
+                                  .name = referee ? "judge" : "fake",
+                                  .backend = backend,
+                                  .memory = w->memory,
+                                  .threads = 1,
+                                  .block = block,
+                                  .referee = referee,
+                                  .paid_bits = 256,
+                                  .paid_until_ms = INT64_MAX / 2};
+
+    CHECK_EQ(fake_enter(f, w, n, joiner).kind, SCHED_ENTERED);
 }
 
 void fake_join(struct fake *f, struct world *w, int n, uint8_t account,

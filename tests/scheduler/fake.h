@@ -69,8 +69,13 @@ struct fake {
 void fake_join(struct fake *f, struct world *w, int n, uint8_t account,
                bool referee);
 // ... from this address block, with this backend; fake_join: "", "native-ref".
+// Whatever its entry costs is paid.
 void fake_join_from(struct fake *f, struct world *w, int n, uint8_t account,
                     const char *block, const char *backend);
+// ... as this joiner says, who is filled in: what came of it. Release the fake
+// in any case.
+struct sched_entry fake_enter(struct fake *f, struct world *w, int n,
+                              struct sched_joiner joiner);
 void fake_release(struct fake *f);
 enum err fake_leave(struct fake *f);
 

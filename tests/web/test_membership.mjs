@@ -89,7 +89,7 @@ test('stopping ends a held call', async () => {
 
 test('a server that cannot be reached is a network error', async () => {
   const who = { account: '', name: '', backend: '', memory: 0, threads: 1 };
-  await assert.rejects(Membership.join('http://127.0.0.1:1', who, new AbortController().signal), NetworkError);
+  await assert.rejects(Membership.join('http://127.0.0.1:1', who, async () => '', new AbortController().signal), NetworkError);
 });
 
 test('waits double up to a limit, with jitter', () => {

@@ -14,6 +14,7 @@ enum {
     CALL_BACKOFF_MAX_MS = 8000,
     WAIT_MS_DEFAULT = 20000,
     PROGRESS_MS_DEFAULT = 2000,
+    TOLL_TRIES = 1 << 16, // at a time: some hundredths of a second
 };
 
 enum err native_session_init(struct native_session *s, const char *url,
@@ -40,7 +41,18 @@ static void route(const struct native_session *s, const char *leaf,
              leaf);
 }
 
-static char *join_body(const struct native_profile *p)
+static json_t *proof_json(const struct native_toll *toll)
+{
+    char nonce[2 * TOLL_NONCE_LEN + 1];
+
+    for (size_t i = 0; i < TOLL_NONCE_LEN; i++)
+        snprintf(nonce + 2 * i, 3, "%02x", toll->toll[SHA256_LEN + i]);
+    return json_pack("{s:s, s:s}", "challenge", toll->challenge, "nonce",
+                     nonce);
+}
+
+static char *join_body(const struct native_profile *p,
+                       const struct native_toll *toll)
 {
     json_t *root = json_pack(
         "{s:s, s:s, s:s, s:s, s:I, s:i}", "account", p->account, "name",
@@ -50,6 +62,8 @@ static char *join_body(const struct native_profile *p)
 
     if (root && p->operator_key)
         json_object_set_new(root, "referee", json_true());
+    if (root && toll->paid)
+        json_object_set_new(root, "proof_of_work", proof_json(toll));
     text = root ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     return text;
@@ -98,12 +112,58 @@ done:
     return err;
 }
 
+// What a reply of 428 asks for. ERR_FORMAT, ERR_RANGE (nobody should pay that).
+static enum err toll_parse(const struct native_reply *reply,
+                           struct native_toll *out)
+{
+    json_t *root = json_loadb((const char *)reply->body, reply->len, 0, NULL);
+    struct native_toll toll = {0};
+    const char *challenge = NULL;
+    json_int_t bits = 0;
+    enum err err = ERR_OK;
+
+    if (!root || json_unpack(root, "{s:{s:s, s:I}}", "proof_of_work",
+                             "challenge", &challenge, "bits", &bits))
+        err = ERR_FORMAT;
+    else if (!challenge[0] || strlen(challenge) >= sizeof toll.challenge ||
+             bits < 0 || bits > TOLL_BITS_MAX)
+        err = ERR_RANGE;
+    if (!err) {
+        snprintf(toll.challenge, sizeof toll.challenge, "%s", challenge);
+        toll.bits = (unsigned)bits;
+        toll_begin(challenge, strlen(challenge), toll.toll);
+        *out = toll;
+    }
+    json_decref(root);
+    return err;
+}
+
+bool native_session_pay(struct native_session *s)
+{
+    struct native_toll *toll = &s->toll;
+
+    native_net_wait(s->net, 1);
+    toll->paid = toll_search(toll->toll, TOLL_TRIES, toll->bits);
+    return toll->paid || native_net_stopped(s->net);
+}
+
+// What a reply other than success means.
+static enum err join_refused(struct native_session *s,
+                             const struct native_reply *reply, char *why,
+                             size_t why_len)
+{
+    native_reply_why(reply, why, why_len);
+    if (reply->status == 428)
+        return toll_parse(reply, &s->toll) ? ERR_DENIED : ERR_BUSY;
+    return reply->status >= 500 || reply->status == 429 ? ERR_IO : ERR_DENIED;
+}
+
 enum err native_session_join(struct native_session *s, char *why,
                              size_t why_len)
 {
     struct native_reply reply = {0};
     char url[NATIVE_URL_MAX];
-    char *body = join_body(s->profile);
+    char *body = join_body(s->profile, &s->toll);
     enum err err = ERR_NOMEM;
 
     s->id[0] = '\0';
@@ -130,8 +190,7 @@ enum err native_session_join(struct native_session *s, char *why,
         goto done;
     }
     if (reply.status != 201 && reply.status != 200) {
-        native_reply_why(&reply, why, why_len);
-        err = reply.status >= 500 || reply.status == 429 ? ERR_IO : ERR_DENIED;
+        err = join_refused(s, &reply, why, why_len);
         goto done;
     }
     err = join_parse(s, &reply);
@@ -139,6 +198,7 @@ enum err native_session_join(struct native_session *s, char *why,
         snprintf(why, why_len, "the server's answer to joining is malformed");
         goto done;
     }
+    s->toll = (struct native_toll){0};
     route(s, "presence", url);
     err = native_net_hold(s->net, url, s->token);
 

@@ -5,6 +5,7 @@
 #define NATIVE_SESSION_H
 
 #include "base/syn1.h"
+#include "base/toll.h"
 #include "native/account.h"
 #include "native/net.h"
 
@@ -13,6 +14,7 @@ enum {
     NATIVE_TOKEN_MAX = 256,
     NATIVE_SERVER_MAX = NATIVE_URL_MAX - 256, // the server's own URL
     NATIVE_HELD_MAX = 2,
+    NATIVE_CHALLENGE_MAX = 512,
 };
 
 // What the volunteer says of itself when it joins. Strings are borrowed.
@@ -25,16 +27,25 @@ struct native_profile {
     const char *operator_key; // makes it a referee; NULL: an ordinary one
 };
 
+// A proof of work that the server asked for (base/toll.h).
+struct native_toll {
+    char challenge[NATIVE_CHALLENGE_MAX]; // "" for none
+    unsigned bits;
+    uint8_t toll[TOLL_LEN];
+    bool paid;
+};
+
 struct native_session {
     struct native_net *net;               // borrowed
     const struct native_profile *profile; // borrowed
     char url[NATIVE_SERVER_MAX];          // the server's, without a last "/"
     char id[NATIVE_ID_MAX];               // "" until joined
     char token[NATIVE_TOKEN_MAX];
-    uint32_t wait_ms;     // how long the server lets a call be held
-    uint32_t progress_ms; // how often to show life while computing
-    uint64_t number;      // of the last work call
-    int64_t rtt_ms;       // about the least that a call takes lately
+    uint32_t wait_ms;        // how long the server lets a call be held
+    uint32_t progress_ms;    // how often to show life while computing
+    uint64_t number;         // of the last work call
+    int64_t rtt_ms;          // about the least that a call takes lately
+    struct native_toll toll; // to be paid, or paid, before the next join
 };
 
 // What a work call brought.
@@ -52,9 +63,14 @@ MUST_USE enum err native_session_init(struct native_session *s, const char *url,
 // Join, and hold the presence call open from then on. Tries once. why gets a
 // line on any failure. ERR_IO (network or a busy server: try again),
 // ERR_DENIED (refused: trying again as it is will not help), ERR_FORMAT (the
-// reply makes no sense), ERR_GONE (stopped).
+// reply makes no sense), ERR_GONE (stopped), ERR_BUSY (a proof of work comes
+// first: native_session_pay, then join again).
 MUST_USE enum err native_session_join(struct native_session *s, char *why,
                                       size_t why_len);
+
+// Work on the toll for a moment, while held transfers go on. True: nothing is
+// left to be done, it is paid or we are stopped.
+bool native_session_pay(struct native_session *s);
 
 // Make the next work call: *call with this session's number in its header.
 // Repeats it under the same number until it is answered. on_error, if not

@@ -101,6 +101,12 @@ static enum err join(struct run *run, char *why, size_t why_len)
     }
     if (err == ERR_DENIED || err == ERR_NOMEM)
         return err;
+    if (err == ERR_BUSY) {
+        tell(run, NATIVE_PAYING, why, run->session.toll.bits, 0);
+        while (!native_session_pay(&run->session))
+            ;
+        return ERR_OK;
+    }
     if (err == ERR_GONE) // stopped: the loop sees it
         return ERR_OK;
     tell(run, NATIVE_TROUBLE, why, 0, 0);

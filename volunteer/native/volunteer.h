@@ -8,6 +8,7 @@
 
 enum native_event_kind {
     NATIVE_JOINED,      // text: our id
+    NATIVE_PAYING,      // a proof of work of a bits comes before joining
     NATIVE_FETCHING,    // text: the model's name; a of b bytes
     NATIVE_MODEL_READY, // text: its name; a prefill rows, b tokens a second
     NATIVE_UNIT_DONE,   // a tokens generated, b positions checked, so far

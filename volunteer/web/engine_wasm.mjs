@@ -8,6 +8,7 @@ import { fromHex, toHex } from './syn1.mjs';
 const PIECE = 4 << 20;
 const MODEL_LEN = 16;
 const SHA256_LEN = 32;
+const TOLL_LEN = 40;
 const BASE = 6e6; // bytes of the module itself, and of frames while they are in hand
 const REST_MAX = 1e9; // of KV and scratch
 const FULL = 13; // ERR_FULL of enum err
@@ -26,6 +27,8 @@ const DTYPES = Object.freeze({ I8: 1, U8: 2, I16: 3, I32: 4 }); // enum tensor_d
  * @property {(host: number) => void} host_sha256_start
  * @property {(host: number, ptr: number, len: number) => void} host_sha256_add
  * @property {(host: number) => number} host_sha256_end
+ * @property {(challenge: number, len: number, toll: number) => void} host_toll_begin
+ * @property {(toll: number, tries: number, bits: number) => number} host_toll_search
  * @property {(host: number) => number} host_shard
  * @property {(host: number, name: number, nameLen: number, dtype: number, nDims: number,
  *   dims: number, data: number, nBytes: number) => number} host_tensor
@@ -152,6 +155,35 @@ export class WasmEngine {
       },
       hex: () => toHex(this.view(wasm.host_sha256_end(host), SHA256_LEN)),
     };
+  }
+
+  /**
+   * A proof of work (base/toll.h) to be searched for.
+   * @param {string} challenge
+   * @returns {Uint8Array}
+   */
+  beginToll(challenge) {
+    const bytes = new TextEncoder().encode(challenge);
+    const toll = new Uint8Array(TOLL_LEN);
+    this.lend(bytes, (ptr) => this.lend(toll, (out) => {
+      this.wasm.host_toll_begin(ptr, bytes.length, out);
+      toll.set(this.view(out, TOLL_LEN));
+    }));
+    return toll;
+  }
+
+  /**
+   * Try some more nonces: is it paid now?
+   * @param {Uint8Array} toll
+   * @param {number} tries
+   * @param {number} bits
+   */
+  searchToll(toll, tries, bits) {
+    return this.lend(toll, (ptr) => {
+      const paid = this.wasm.host_toll_search(ptr, tries, bits) === 1;
+      toll.set(this.view(ptr, TOLL_LEN));
+      return paid;
+    });
   }
 
   /**

@@ -9,6 +9,8 @@ import { parseAnswer } from './syn1.mjs';
 const JOIN_MS = 20000;
 const CALL_SLACK_MS = 20000; // beyond the time a call asked to be held
 const SHORT_MS = 10000;
+const PAY_FIRST = 428; // HTTP's status for it
+const PAYMENTS_MAX = 3; // of one join
 
 /**
  * @typedef {import("./syn1.mjs").Answer} Answer
@@ -83,21 +85,38 @@ export function shardUrl(base, model, shard) {
   return `${base}/v1/models/${model.id}/shards/${encodeURIComponent(shard.file)}`;
 }
 
+/**
+ * The proof of work that an answer asks for, or null.
+ * @param {Response} response
+ * @returns {Promise<{challenge: string, bits: number} | null>}
+ */
+async function tollOf(response) {
+  const { proof_of_work: asked } = await response.clone().json().catch(() => ({}));
+  return typeof asked?.challenge === 'string' && Number.isInteger(asked.bits) ? asked : null;
+}
+
 /** One joined volunteer. */
 export class Membership {
   /**
    * Join. Throws NetworkError, or HttpError where the server refused.
    * @param {string} base
    * @param {Introduction} who
+   * @param {(challenge: string, bits: number) => Promise<string>} pay  solves a proof of work (toll.mjs)
    * @param {AbortSignal} signal
    * @returns {Promise<Membership>}
    */
-  static async join(base, who, signal) {
-    const body = JSON.stringify({ ...who, kernel_class: 'exact' });
+  static async join(base, who, pay, signal) {
     const headers = { 'content-type': 'application/json' };
-    const response = await request(`${base}/v1/volunteers`, { method: 'POST', body, headers, signal }, JOIN_MS);
-    if (!response.ok) throw await errorOf(response);
-    return new Membership(base, await response.json());
+    /** @type {{challenge: string, nonce: string} | undefined} */
+    let proof;
+    for (let paid = 0; ; paid++) {
+      const body = JSON.stringify({ ...who, kernel_class: 'exact', proof_of_work: proof });
+      const response = await request(`${base}/v1/volunteers`, { method: 'POST', body, headers, signal }, JOIN_MS);
+      if (response.ok) return new Membership(base, await response.json());
+      const asked = response.status === PAY_FIRST && paid < PAYMENTS_MAX ? await tollOf(response) : null;
+      if (!asked) throw await errorOf(response);
+      proof = { challenge: asked.challenge, nonce: await pay(asked.challenge, asked.bits) };
+    }
   }
 
   /**

@@ -35,11 +35,11 @@
  * @property {number} speed      tokens a second while computing, 0: not known
  *
  * @typedef {object} State       what the volunteer is doing, for people
- * @property {"stopped"|"probing"|"joining"|"downloading"|"loading"|"computing"|
+ * @property {"stopped"|"probing"|"joining"|"paying"|"downloading"|"loading"|"computing"|
  *   "checking"|"resting"|"waiting"|"retrying"|"standby"|"failed"} name
  * @property {string} [detail]   one sentence, plain words
- * @property {number} [done]     bytes, with downloading
- * @property {number} [total]    bytes, with downloading
+ * @property {number} [done]     bytes, with downloading; tries made, with paying
+ * @property {number} [total]    bytes, with downloading; tries on average, with paying
  * @property {number} [sequences] with computing and checking
  * @property {string} [model]    its name, with downloading and loading
  *

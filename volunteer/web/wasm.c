@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/sha256.h"
+#include "base/toll.h"
 #include "engine/engine.h"
 #include "engine/fit.h"
 #include "engine/memory.h"
@@ -98,6 +99,18 @@ EXPORT("host_sha256_end") const uint8_t *host_sha256_end(struct host *host)
 {
     sha256_final(&host->sha256, host->digest);
     return host->digest;
+}
+
+EXPORT("host_toll_begin")
+void host_toll_begin(const uint8_t *challenge, uint32_t len, uint8_t *toll)
+{
+    toll_begin(challenge, len, toll);
+}
+
+EXPORT("host_toll_search")
+uint32_t host_toll_search(uint8_t *toll, uint32_t tries, uint32_t bits)
+{
+    return toll_search(toll, tries, bits);
 }
 
 EXPORT("host_shard") enum err host_shard(struct host *host)

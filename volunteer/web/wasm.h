@@ -43,6 +43,11 @@ void host_sha256_start(struct host *host);
 void host_sha256_add(struct host *host, const uint8_t *ptr, uint32_t len);
 const uint8_t *host_sha256_end(struct host *host);
 
+// The proof of work of base/toll.h, whose TOLL_LEN bytes are at toll: begin one
+// for a challenge, and try some more nonces. search: 1 if it is paid now.
+void host_toll_begin(const uint8_t *challenge, uint32_t len, uint8_t *toll);
+uint32_t host_toll_search(uint8_t *toll, uint32_t tries, uint32_t bits);
+
 // Begin the next shard of the span, in order. ERR_NOMEM.
 enum err host_shard(struct host *host);
 

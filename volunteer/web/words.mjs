@@ -24,6 +24,14 @@ export function stateWords(state) {
       return { title: 'Testing the engine', detail: 'A known piece of work must come out right, byte for byte.', lamp: 'idle' };
     case 'joining':
       return { title: 'Joining', detail: 'Telling the server that this device is here.', lamp: 'idle' };
+    case 'paying':
+      return {
+        title: 'Introducing this device',
+        detail:
+          'Many new devices came from this network address lately, so the server asks each for a small proof of work: ' +
+          `${count(state.done ?? 0)} tries of about ${count(state.total ?? 0)}.`,
+        lamp: 'idle',
+      };
     case 'downloading':
       return {
         title: `Downloading ${state.model}`,

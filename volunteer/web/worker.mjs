@@ -11,6 +11,7 @@ import { Backoff, HttpError, NetworkError, sleep } from './http.mjs';
 import { dispatch } from './messages.mjs';
 import { Models, TooLargeError } from './models.mjs';
 import { openStore } from './shard_store.mjs';
+import { payToll } from './toll.mjs';
 import { WorkLoop, newCounts } from './work_loop.mjs';
 
 /**
@@ -139,7 +140,7 @@ async function contribute(m, signal) {
   const onStop = () => { spare?.end('stopped'); models.drop('stopped'); };
   signal.addEventListener('abort', onStop, { once: true });
   try {
-    await memberships(m, backend, models, signal);
+    await memberships(m, backend, models, hashes, signal);
   } finally {
     signal.removeEventListener('abort', onStop);
     onStop();
@@ -182,11 +183,15 @@ async function openBest(features, gpu) {
  * @param {Start} m
  * @param {string} backend
  * @param {Models} models
+ * @param {WasmEngine} hashes  which solves proofs of work
  * @param {AbortSignal} signal
  */
-async function memberships(m, backend, models, signal) {
+async function memberships(m, backend, models, hashes, signal) {
   const backoff = new Backoff(500, 30000);
   const who = { account: m.account, name: m.name, backend, threads: 1 };
+  const pay = (/** @type {string} */ challenge, /** @type {number} */ bits) => payToll(hashes, challenge, bits, (tries) => {
+    tellState({ name: 'paying', done: tries, total: 2 ** bits });
+  }, signal);
   for (;;) {
     /** @type {Membership|null} */
     let member = null;
@@ -194,7 +199,7 @@ async function memberships(m, backend, models, signal) {
       tellState({ name: 'joining' });
       await models.prepare(await listModels(BASE, signal), signal);
       tellState({ name: 'joining' });
-      member = await Membership.join(BASE, { ...who, memory: models.bound() }, signal);
+      member = await Membership.join(BASE, { ...who, memory: models.bound() }, pay, signal);
       const { id, token, accountId, name } = member;
       tell({ kind: 'joined', id, token, accountId, name, backend });
       backoff.reset();
@@ -221,7 +226,7 @@ async function memberships(m, backend, models, signal) {
  * @param {unknown} error
  */
 function isPassing(error) {
-  if (error instanceof HttpError) return error.status === 429 || error.status >= 500;
+  if (error instanceof HttpError) return error.status === 428 || error.status === 429 || error.status >= 500;
   return error instanceof NetworkError || error instanceof RejoinError;
 }
 
