@@ -138,6 +138,12 @@ static void look_soon(struct api_ask *ask)
     event_add(ask->look, &tv);
 }
 
+static void interrupted(struct api_request *req)
+{
+    api_reply_error(req, 503, NULL, "interrupted",
+                    "the request was interrupted, send it again");
+}
+
 static void look_answer(struct api_ask *ask, enum err err,
                         const struct sched_ask *now)
 {
@@ -156,8 +162,7 @@ static void look_answer(struct api_ask *ask, enum err err,
         err = ERR_STORE;
     }
     if (err)
-        api_reply_error(ask->req, 503, NULL, "interrupted",
-                        "the request was interrupted, send it again");
+        interrupted(ask->req);
     else
         api_reply_json(ask->req, 200, body);
 }
@@ -237,6 +242,10 @@ static void stream_begin(struct api_ask *ask)
         MHD_get_connection_info(ask->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct MHD_Response *r;
 
+    if (ask->server->draining) { // it would never end
+        interrupted(req);
+        return;
+    }
     ask->gone = event_new(ask->server->base, info ? info->connect_fd : -1,
                           EV_CLOSED | EV_PERSIST, on_gone, ask);
     if (!ask->gone || event_add(ask->gone, NULL)) {

@@ -155,6 +155,7 @@ static void on_present(enum err err, void *ctx)
     }
     p->streaming = true;
     p->due = true;
+    p->ended = p->quiet = p->server->draining; // or it would never end
     (void)!MHD_add_response_header(r, "Content-Type", "text/event-stream");
     (void)!MHD_add_response_header(r, "Cache-Control", "no-store");
     (void)!MHD_add_response_header(r, "X-Accel-Buffering", "no");

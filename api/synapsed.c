@@ -390,11 +390,17 @@ static void referee_start(struct api_server *server)
 
 // ---- going down ----
 
+// Requests under way.
+static size_t n_requests(const struct api_server *server)
+{
+    return (server->http ? api_http_n_requests(server->http) : 0) +
+           (server->inner ? api_http_n_requests(server->inner) : 0);
+}
+
 static void on_drain_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct api_server *server = arg;
-    size_t n = api_http_n_requests(server->http) +
-               (server->inner ? api_http_n_requests(server->inner) : 0);
+    size_t n = n_requests(server);
 
     (void)fd, (void)what;
     // The referee may still say goodbye; then nobody new comes in.
@@ -553,6 +559,7 @@ static bool server_start(struct api_server *server)
 int main(int argc, char **argv)
 {
     static struct api_server server = {.files_fd = -1, .web_fd = -1};
+    size_t cut;
     int status;
 
     if (api_options_parse(&server.options, argc, argv, &status))
@@ -566,9 +573,10 @@ int main(int argc, char **argv)
         event_base_dispatch(server.base);
         status = 0;
     }
+    cut = n_requests(&server);
     server_stop(&server);
     curl_global_cleanup();
     if (status == 0)
-        api_log(API_LOG_INFO, "stopped", "status=0");
+        api_log(API_LOG_INFO, "stopped", "status=0 cut=%zu", cut);
     return status;
 }
