@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 
 import OpenAI from 'openai';
 
-import { Grid, runLocal, sleep, until } from '../grid/grid.mjs';
+import { Grid, runLocal, until } from '../grid/grid.mjs';
 
 /** @type {Grid} */
 let grid;
@@ -201,6 +201,7 @@ test('a request goes before the lines of batches', async () => {
   const after = await grid.ask(`/v1/batches/${batch.id}`);
   assert.equal(after.status, 'in_progress', `the batch was done first, in ${took} ms`);
   await client.batches.cancel(batch.id);
+  await until(async () => (await queued()) === 0, 'empty queue');
 });
 
 test('wrong fields are refused by name', async () => {
@@ -251,6 +252,5 @@ test('wrong fields are refused by name', async () => {
   await refused('[]', 400, '');
   const stranger = await fetch(`${grid.url}/v1/completions`, { method: 'POST', body: '{"prompt":"x"}' });
   assert.equal(stranger.status, 401);
-  await sleep(100);
   assert.equal(await queued(), 0);
 });

@@ -267,6 +267,13 @@ export class Grid {
       path.join(BUILD, 'tests/adversary/liar'));
   }
 
+  /** Wait until so many volunteers, the referee aside, hold all of the model and ask for work.
+   * @param {number} n */
+  async ready(n) {
+    const holders = async () => (await this.ask('/v1/plan')).models[0].spans[0].held_by.length;
+    await until(async () => (await holders()) >= n, `${n} volunteers with the model`);
+  }
+
   /** @param {string} name @param {string[]} head @param {string[]} args override what is usual
    * @param {string} [program] */
   #volunteer(name, head, args, program) {

@@ -5,49 +5,25 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 
-import { Grid, ROOT, answerOf, runLocal, synapse, synapseOk } from './grid.mjs';
+import { Grid, ROOT, synapse, synapseOk, until } from './grid.mjs';
+import { Truth, computers } from './truth.mjs';
 
 /** @type {{greedy: {prompt: string}[]}} */
 const golden = JSON.parse(readFileSync(path.join(ROOT, 'ops/models/tales-gpt2/golden.json'), 'utf8'));
 const prompts = golden.greedy.map((entry) => entry.prompt).slice(0, 10);
 
-/** Ten prompts, greedy and sampled. @returns {import('./grid.mjs').Request[]} */
-function requestsOf() {
-  return prompts.flatMap((prompt, i) => [
-    { custom_id: `greedy-${i}`, prompt, max_tokens: 24, temperature: 0 },
-    { custom_id: `sampled-${i}`, prompt, max_tokens: 24, temperature: 0.9, top_p: 0.95, seed: 1000 + i },
-  ]);
-}
-
-const requests = requestsOf();
-/** @type {Map<string, any>} what each line must be */
-const truth = new Map();
-
-/** @param {Map<string, any>} lines */
-function assertTrue(lines) {
-  for (const request of requests) {
-    const line = lines.get(request.custom_id);
-    assert.equal(line?.error, null, `${request.custom_id}: ${JSON.stringify(line?.error)}`);
-    assert.deepEqual(answerOf(line), truth.get(request.custom_id), request.custom_id);
-    assert.equal(line.response.body.synapse.confirmed, true);
-  }
-}
-
-/** @param {Map<string, any>} lines @returns {Set<string>} names of those who computed */
-function computers(lines) {
-  const names = new Set();
-  for (const line of lines.values())
-    for (const { name } of line.response.body.synapse.computed_by) names.add(name);
-  return names;
-}
+/** Ten prompts, greedy and sampled. @type {import('./grid.mjs').Request[]} */
+const requests = prompts.flatMap((prompt, i) => [
+  { custom_id: `greedy-${i}`, prompt, max_tokens: 24, temperature: 0 },
+  { custom_id: `sampled-${i}`, prompt, max_tokens: 24, temperature: 0.9, top_p: 0.95, seed: 1000 + i },
+]);
+/** @type {Truth} */
+let truth;
 
 before(async () => {
-  for (const request of requests) {
-    const { text, tokens, finish_reason } = await runLocal(request);
-    truth.set(request.custom_id, { text, tokens, finish_reason });
-  }
+  truth = await Truth.of(requests);
 });
 
 test('twenty lines by three volunteers of different kernels are those of synapse run', async () => {
@@ -56,17 +32,18 @@ test('twenty lines by three volunteers of different kernels are those of synapse
     grid.volunteer('Ada', ['--isa', 'ref', '--threads', '1', '--sequences', '3']);
     grid.volunteer('Grace', ['--threads', '3', '--sequences', '3']);
     grid.volunteer('Edsger', ['--sequences', '3', '--intensity', '50']);
-    const lines = await grid.compute(requests);
-    assertTrue(lines);
-    for (const line of lines.values()) {
+    await grid.ready(3);
+    const lines = await truth.compute(grid);
+    for (const line of lines) {
       const { computed_by, checked_by } = line.response.body.synapse;
       assert.ok(computed_by.length > 0);
       assert.ok(!computed_by.some((/** @type {any} */ v) => v.name === checked_by?.name),
         'nobody checks a line of its own');
     }
-    const checked = [...lines.values()].filter((line) => line.response.body.synapse.checked_by);
+    const checked = lines.filter((line) => line.response.body.synapse.checked_by);
     assert.ok(checked.length >= 10, 'newcomers are always checked');
-    assert.ok(computers(lines).size > 1, 'more than one volunteer had work');
+    await truth.computeUntil(grid, (one) => one.name, ['Ada', 'Edsger', 'Grace'],
+      new Set(computers(lines).map((one) => one.name)));
   } finally {
     assert.deepEqual(await grid.stop(), [], 'no process is left');
   }
@@ -76,9 +53,8 @@ test('a lone device completes a batch', async () => {
   const grid = await Grid.start();
   try {
     grid.volunteer('Robinson');
-    const lines = await grid.compute(requests);
-    assertTrue(lines);
-    assert.deepEqual([...computers(lines)], ['Robinson']);
+    const lines = await truth.compute(grid);
+    assert.deepEqual([...new Set(computers(lines).map((one) => one.name))], ['Robinson']);
   } finally {
     await grid.stop();
   }
@@ -88,9 +64,11 @@ test('a volunteer that answers wrongly gets no wrong line delivered and shows on
   const grid = await Grid.start();
   try {
     grid.liar('Mallory', 'token', ['--sequences', '4']);
+    const { id } = await grid.submit(requests);
+    await until(async () => (await grid.ask('/v1/stats')).disagreements > 0, 'lie that was found');
     grid.volunteer('Ada', ['--sequences', '4']);
-    const lines = await grid.compute(requests);
-    assertTrue(lines);
+    await grid.finished(id);
+    truth.assertLines(await grid.results(id));
     const board = await grid.ask('/v1/leaderboard');
     const row = board.data.find((/** @type {any} */ r) => r.name === 'Mallory');
     const honest = board.data.find((/** @type {any} */ r) => r.name === 'Ada');
@@ -107,7 +85,8 @@ for (const mode of ['print', 'short', 'unit', 'frame']) {
     try {
       grid.liar('Mallory', `${mode},chance=500`, ['--sequences', '4']);
       grid.volunteer('Ada', ['--sequences', '4']);
-      assertTrue(await grid.compute(requests));
+      await grid.ready(2);
+      await truth.compute(grid);
     } finally {
       await grid.stop();
     }
@@ -119,13 +98,13 @@ test('a volunteer that leaves gives its work back at once', async () => {
   try {
     const slow = grid.volunteer('Slow', ['--delay-ms', '60000']);
     const { id } = await grid.submit(requests);
-    await new Promise((resolve) => setTimeout(resolve, 1500)); // it has taken some
+    const running = async () => (await grid.ask(`/v1/batches/${id}`)).synapse.running;
+    await until(async () => (await running()) > 0, 'lines that it has taken');
     assert.equal(await slow.stop('SIGTERM'), 0);
+    assert.equal(await running(), 0, 'nothing waits for the lease to end');
     grid.volunteer('Ada');
-    const start = Date.now();
-    await grid.finished(id, 60_000);
-    assert.ok(Date.now() - start < 50_000, 'nothing waited for the lease to end');
-    assertTrue(new Map((await grid.results(id)).map((line) => [line.custom_id, line])));
+    await grid.finished(id);
+    truth.assertLines(await grid.results(id));
   } finally {
     await grid.stop();
   }
@@ -140,8 +119,7 @@ test('synapse submit streams the lines of a file and fails if one of them fails'
     writeFileSync(file, requests.map((request) => JSON.stringify(request)).join('\n'));
     const env = { SYNAPSE_API_KEY: grid.key };
     await synapseOk(['submit', grid.url, file, '--out', out], { env });
-    assertTrue(new Map(readFileSync(out, 'utf8').trim().split('\n')
-      .map((line) => JSON.parse(line)).map((line) => [line.custom_id, line])));
+    truth.assertLines(readFileSync(out, 'utf8').trim().split('\n').map((line) => JSON.parse(line)));
 
     writeFileSync(file, [
       { custom_id: 'good', body: { prompt: prompts[0], max_tokens: 4, temperature: 0 } },
@@ -174,8 +152,4 @@ test('an API key can be listed and revoked', async () => {
   } finally {
     await grid.stop();
   }
-});
-
-after(() => {
-  truth.clear();
 });

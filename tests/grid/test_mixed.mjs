@@ -5,7 +5,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { openVolunteers } from '../../ops/lib/browsers.mjs';
-import { Grid, answerOf, runLocal, until } from './grid.mjs';
+import { Grid } from './grid.mjs';
+import { Truth } from './truth.mjs';
 
 // More lines than one volunteer may hold (two units of 16), so both get some.
 /** @type {import('./grid.mjs').Request[]} */
@@ -17,24 +18,15 @@ const requests = ['Once upon a time', 'The king said', 'In the forest', 'A littl
 ]);
 
 test('lines that Chromium and native volunteers compute together are those of synapse run', async () => {
-  const truth = new Map();
-  for (const request of requests) truth.set(request.custom_id, await runLocal(request));
+  const truth = await Truth.of(requests);
   const grid = await Grid.start();
   /** @type {Awaited<ReturnType<typeof openVolunteers>> | undefined} */
   let browser;
   try {
     browser = await openVolunteers(grid.url, ['Chromium']);
     grid.volunteer('Ada', ['--models', grid.models]);
-    await until(async () => (await grid.ask('/v1/stats')).volunteers.length >= 2, 'two volunteers', 30_000);
-    const lines = await grid.compute(requests);
-    const backends = new Set();
-    for (const request of requests) {
-      const line = lines.get(request.custom_id);
-      const { text, tokens, finish_reason } = truth.get(request.custom_id);
-      assert.deepEqual(answerOf(line), { text, tokens, finish_reason }, request.custom_id);
-      for (const { backend } of line.response.body.synapse.computed_by) backends.add(backend.split('-')[0]);
-    }
-    assert.deepEqual([...backends].sort(), ['native', 'wasm'], 'both had work');
+    await grid.ready(2);
+    await truth.computeUntil(grid, ({ backend }) => backend.split('-')[0], ['native', 'wasm']);
   } finally {
     await browser?.close();
     assert.deepEqual(await grid.stop(), [], 'no process is left');

@@ -127,12 +127,12 @@ test('when volunteers with other memory take over in the middle, the lines stay 
   const grid = await Grid.start({ args: ['--models', models] });
   try {
     const first = [0, 1, 2].map((i) =>
-      grid.volunteer(`a${i}`, ['--memory', String(memoryFor(models, GPT2, 3)), '--threads', '1', '--delay-ms', '20']));
+      grid.volunteer(`a${i}`, ['--memory', String(memoryFor(models, GPT2, 3)), '--threads', '1', '--delay-ms', '400']));
     const { id } = await grid.submit(requests);
     await until(() => opened(grid).size >= 3, 'three spans', 60_000);
     await until(async () => (await grid.ask('/v1/stats')).volunteers.length >= 3, 'volunteers');
     const larger = String(memoryFor(models, GPT2, 2));
-    for (const i of [0, 1]) grid.volunteer(`b${i}`, ['--memory', larger, '--threads', '1', '--delay-ms', '20']);
+    for (const i of [0, 1]) grid.volunteer(`b${i}`, ['--memory', larger, '--threads', '1']);
     await until(() => opened(grid).size >= 4, 'a span of another plan', 60_000);
     assert.notEqual((await grid.ask(`/v1/batches/${id}`)).status, 'completed', 'it is in the middle');
     for (const one of first) one.child.kill('SIGKILL');

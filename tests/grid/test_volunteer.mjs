@@ -127,7 +127,9 @@ test('it computes a unit, shows progress, and asks for more meanwhile', async ()
     if (given === 1) return { unit: unitOf(UNIT_A) };
     return { reason: 1, retryMs: 100, outcome: call.result ? 1 : 0 };
   };
-  volunteer([...(await withModels()), '--delay-ms', '600']);
+  volunteer([...(await withModels()), '--delay-ms', '2000']);
+  await until(() => server.progress.length >= 3, 'third sign of progress');
+  assert.ok(!server.calls.some((call) => call.result), 'signs come while it computes');
   const done = await until(() => server.calls.find((call) => call.result), 'result');
   const header = parseHeader(new Uint8Array(done.result ?? []), KIND.result);
   assert.equal(header.unit, UNIT_A);
@@ -139,7 +141,6 @@ test('it computes a unit, shows progress, and asks for more meanwhile', async ()
   assert.equal(early.result, null);
   assert.equal(early.waitMs, 0, 'and that call is not held');
   assert.ok(early.prefill > 0 && early.decode > 0, 'it says how fast it is');
-  assert.ok(server.progress.length >= 3, `${server.progress.length} signs of progress in 600 ms`);
   assert.deepEqual(server.progress[0].units, [UNIT_A]);
   server.calls.forEach((call, i) => assert.equal(call.number, BigInt(i + 1), 'calls are numbered from 1'));
 });
@@ -205,9 +206,7 @@ test('a stopped volunteer leaves, in the middle of a unit and of a held call', a
   server.calls = [];
   const idle = volunteer(await withModels());
   await until(() => server.calls.length === 1, 'held call');
-  const start = Date.now();
-  assert.equal(await idle.stop('SIGINT'), 0);
-  assert.ok(Date.now() - start < 3000, 'it did not wait for the answer');
+  assert.equal(await idle.stop('SIGINT'), 0); // the answer that it waits for does not come
   assert.ok(server.log.at(-1)?.endsWith('/leave'), server.log.at(-1));
 });
 
