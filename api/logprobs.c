@@ -1,5 +1,6 @@
 #include "api/logprobs.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,4 +216,60 @@ json_t *api_logprobs_json(const struct api_logprobs *p, size_t from, size_t to,
         return lists;
     json_decref(lists);
     return NULL;
+}
+
+// ---- what a receipt vouches for ----
+
+enum { SCALE = 65536 };
+
+// value with each number scaled; NULL: no memory, or one of them is none.
+static json_t *scaled(const json_t *value)
+{
+    double n = json_number_value(value) * SCALE;
+    json_t *copy, *item;
+    const char *name;
+    size_t i;
+
+    switch (json_typeof(value)) {
+    case JSON_INTEGER:
+    case JSON_REAL:
+        return fabs(n) < 0x1p52 && n == floor(n) ? json_integer((json_int_t)n)
+                                                 : NULL;
+    case JSON_ARRAY:
+        copy = json_array();
+        json_array_foreach(value, i,
+                           item) if (json_array_append_new(copy, scaled(item)))
+        {
+            json_decref(copy);
+            return NULL;
+        }
+        return copy;
+    case JSON_OBJECT:
+        copy = json_object();
+        json_object_foreach(
+            (json_t *)(uintptr_t)value, name,
+            item) if (json_object_set_new(copy, name, scaled(item)))
+        {
+            json_decref(copy);
+            return NULL;
+        }
+        return copy;
+    default:
+        return json_deep_copy(value);
+    }
+}
+
+enum err api_logprobs_hash(const json_t *logprobs, uint8_t out[SHA256_LEN])
+{
+    json_t *copy = logprobs ? scaled(logprobs) : NULL;
+    char *text =
+        copy ? json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY)
+             : NULL;
+    enum err err = !copy ? ERR_FORMAT : !text ? ERR_NOMEM : ERR_OK;
+
+    if (!err)
+        sha256(text, strlen(text), out);
+    free(text);
+    json_decref(copy);
+    return err;
 }

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 #include "base/bytes.h"
+#include "base/sha256.h"
 #include "tokenizer/tokenizer.h"
 
 struct api_logprobs {
@@ -42,5 +43,12 @@ size_t api_logprobs_within(const struct api_logprobs *p, size_t len);
 // Those of tokens from .. to - 1; NULL: no memory.
 json_t *api_logprobs_json(const struct api_logprobs *p, size_t from, size_t to,
                           bool chat);
+
+// The hash of such JSON by which a receipt vouches for it, however its numbers
+// were written: SHA-256 of compact JSON, members sorted by name, each number n
+// written as the integer 65536 n. ERR_FORMAT: one of them is none, so it is no
+// such JSON. ERR_NOMEM.
+MUST_USE enum err api_logprobs_hash(const json_t *logprobs,
+                                    uint8_t out[SHA256_LEN]);
 
 #endif

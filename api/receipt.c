@@ -6,11 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/logprobs.h"
 #include "splitter/format.h"
 
-#define PREFIX "synapse-receipt-v1\n"
-
-enum { SIGNATURE_LEN = 64, SIGNATURE_TEXT = 88 };
+enum { SIGNATURE_LEN = 64, SIGNATURE_TEXT = 88, PREFIX_MAX = 32 };
 
 struct api_signer {
     EVP_PKEY *key;
@@ -52,9 +51,13 @@ const char *api_signer_key(const struct api_signer *signer)
 
 // ---- what is signed ----
 
-// PREFIX and the canonical text; free it. NULL: no memory.
+// The version's prefix and the canonical text; free it. NULL: no memory.
 static char *signed_text(const json_t *receipt, size_t *len)
 {
+    char prefix[PREFIX_MAX];
+    size_t n_prefix = (size_t)snprintf(
+        prefix, sizeof prefix, "synapse-receipt-v%d\n",
+        (int)json_integer_value(json_object_get(receipt, "version")));
     json_t *copy = json_copy((json_t *)(uintptr_t)receipt);
     char *json = NULL, *out = NULL;
 
@@ -66,11 +69,11 @@ static char *signed_text(const json_t *receipt, size_t *len)
     if (json) {
         size_t n = strlen(json);
 
-        *len = sizeof PREFIX - 1 + n;
+        *len = n_prefix + n;
         out = malloc(*len + 1);
         if (out) {
-            memcpy(out, PREFIX, sizeof PREFIX - 1);
-            memcpy(out + sizeof PREFIX - 1, json, n + 1);
+            memcpy(out, prefix, n_prefix);
+            memcpy(out + n_prefix, json, n + 1);
         }
         free(json);
     }
@@ -122,6 +125,7 @@ enum err api_receipt_check(const json_t *value)
 {
     const char *key = json_string_value(json_object_get(value, "key"));
     const char *sig = json_string_value(json_object_get(value, "signature"));
+    json_int_t version = json_integer_value(json_object_get(value, "version"));
     uint8_t raw_key[API_SIGN_KEY_LEN], raw[SIGNATURE_LEN];
     EVP_PKEY *public = NULL;
     EVP_MD_CTX *md = NULL;
@@ -129,6 +133,8 @@ enum err api_receipt_check(const json_t *value)
     size_t len = 0;
     enum err err = ERR_NOMEM;
 
+    if (version < 1 || version > API_RECEIPT_VERSION)
+        return ERR_VERSION;
     if (!key || !sig || !base64_read(key, raw_key, sizeof raw_key) ||
         !base64_read(sig, raw, sizeof raw))
         return ERR_FORMAT;
@@ -189,14 +195,15 @@ static json_t *sampling_json(const struct sched_proof *p)
     char seed[24];
 
     snprintf(seed, sizeof seed, "%" PRIu64, s->seed);
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:o, s:o}",
-                     "inv_temp_q16", (json_int_t)s->inv_temp_q16, "top_p_q16",
-                     (json_int_t)s->top_p_q16, "top_k", (json_int_t)s->top_k,
-                     "presence_q16", (json_int_t)s->presence_q16,
-                     "frequency_q16", (json_int_t)s->frequency_q16, "seed",
-                     seed, "ignore_end", (s->flags & SYN1_IGNORE_END) != 0,
-                     "logit_bias", bias_json(p), "stop_tokens",
-                     ids_json(p->stop, p->n_stop));
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:o, s:o, s:o}", "inv_temp_q16",
+        (json_int_t)s->inv_temp_q16, "top_p_q16", (json_int_t)s->top_p_q16,
+        "top_k", (json_int_t)s->top_k, "presence_q16",
+        (json_int_t)s->presence_q16, "frequency_q16",
+        (json_int_t)s->frequency_q16, "seed", seed, "ignore_end",
+        (s->flags & SYN1_IGNORE_END) != 0, "logit_bias", bias_json(p),
+        "stop_tokens", ids_json(p->stop, p->n_stop), "logprobs",
+        s->flags & SYN1_LOGPROBS ? json_integer(s->n_top) : json_null());
 }
 
 static json_t *checks_json(const struct sched_proof *p)
@@ -217,6 +224,21 @@ static void hex_write(const uint8_t hash[SHA256_LEN],
         snprintf(out + 2 * i, 3, "%02x", hash[i]);
 }
 
+// The hash of the delivered log-probabilities; null: there are none. NULL: no
+// memory.
+static json_t *logprobs_json(const json_t *logprobs)
+{
+    char hex[2 * SHA256_LEN + 1];
+    uint8_t hash[SHA256_LEN];
+
+    if (!logprobs || json_is_null(logprobs))
+        return json_null();
+    if (api_logprobs_hash(logprobs, hash))
+        return NULL;
+    hex_write(hash, hex);
+    return json_string(hex);
+}
+
 enum err api_receipt_make(const struct api_signer *signer,
                           const struct sched_result *r,
                           const struct api_receipt_of *of, json_t **out)
@@ -231,16 +253,17 @@ enum err api_receipt_make(const struct api_signer *signer,
         json_array_append_new(makers, json_string(r->makers[i].backend));
     receipt = json_pack(
         "{s:i, s:s, s:s%, s:s, s:s, s:i, s:s, s:o, s:o, s:o, s:s, s:s, s:o, "
-        "s:o, s:I, s:s}",
+        "s:o, s:o, s:I, s:s}",
         "version", (int)API_RECEIPT_VERSION, "batch", of->batch, "custom_id",
         r->custom_id.ptr ? (const char *)r->custom_id.ptr : "",
         r->custom_id.len, "model", of->model, "model_id", of->model_id,
         "arithmetic", (int)FORMAT_ARITHMETIC, "class", "exact", "prompt_tokens",
         ids_json(r->proof.prompt, r->n_prompt), "tokens", tokens_json(r),
         "sampling", sampling_json(&r->proof), "finish_reason",
-        of->finish_reason, "text_sha256", hex, "computed_by", makers,
-        "checked_by", checks_json(&r->proof), "final_at",
-        (json_int_t)(r->final_ms / 1000), "key", api_signer_key(signer));
+        of->finish_reason, "text_sha256", hex, "logprobs_sha256",
+        logprobs_json(of->logprobs), "computed_by", makers, "checked_by",
+        checks_json(&r->proof), "final_at", (json_int_t)(r->final_ms / 1000),
+        "key", api_signer_key(signer));
     if (!receipt || !sign(signer, receipt)) {
         json_decref(receipt);
         return ERR_NOMEM;
@@ -325,6 +348,25 @@ static bool seed_read(const char *text, uint64_t *out)
     }
     *out = n;
     return true;
+}
+
+// NULL, or the member that is wrong.
+static const char *logprobs_read(const json_t *value, struct api_receipt *r)
+{
+    const json_t *n_top =
+        json_object_get(json_object_get(value, "sampling"), "logprobs");
+    const json_t *hash = json_object_get(value, "logprobs_sha256");
+    json_int_t n;
+
+    if (json_is_null(n_top))
+        return json_is_null(hash) ? NULL : "logprobs_sha256";
+    if (!number_read(n_top, 0, SYN1_TOP_MAX, &n))
+        return "sampling.logprobs";
+    if (!hex_read(json_string_value(hash), r->logprobs_hash))
+        return "logprobs_sha256";
+    r->sampling.flags |= SYN1_LOGPROBS;
+    r->sampling.n_top = (uint8_t)n;
+    return NULL;
 }
 
 // NULL, or the member that is wrong.
@@ -446,8 +488,9 @@ enum err api_receipt_read(const json_t *value, struct api_receipt *out,
                      &version))
         goto done;
     err = ERR_VERSION;
-    if (version != API_RECEIPT_VERSION)
+    if (version < 1 || version > API_RECEIPT_VERSION)
         goto done;
+    r.version = (uint32_t)version;
     err = ERR_FORMAT;
     *why = "arithmetic";
     if (!number_read(json_object_get(value, "arithmetic"), 0, UINT32_MAX,
@@ -468,6 +511,8 @@ enum err api_receipt_read(const json_t *value, struct api_receipt *out,
     if (*why)
         goto done;
     *why = sampling_read(json_object_get(value, "sampling"), &r.sampling);
+    if (!*why && version > 1)
+        *why = logprobs_read(value, &r);
     if (*why)
         goto done;
     *why = lists_read(value, &r, &err);

@@ -1,7 +1,7 @@
 // receipt.h - a signed statement of how a line was computed, from which anyone
 // can compute it again. A receipt is one JSON object:
 //
-//   version        1
+//   version        2
 //   batch, custom_id   which line
 //   model          its name; model_id, the SHA-256 of its manifest in hex
 //   arithmetic     FORMAT_ARITHMETIC of the model folder
@@ -9,16 +9,22 @@
 //   prompt_tokens  token ids; tokens, the generated ones
 //   sampling       inv_temp_q16, top_p_q16, top_k, presence_q16, frequency_q16
 //                  (SYN1's integers), seed (decimal, as text), ignore_end,
-//                  logit_bias (pairs of token id and Q16), stop_tokens
+//                  logit_bias (pairs of token id and Q16), stop_tokens,
+//                  logprobs (alternatives a token; null: none were wanted)
 //   finish_reason  "stop" or "length"
 //   text_sha256    of the delivered text, in hex
+//   logprobs_sha256  of the delivered log-probabilities (logprobs.h says
+//                  how), null if there are none
 //   computed_by    backends; checked_by, {"backend", "referee"} of each
 //                  recomputation of this line; empty: later checks covered it
 //   final_at       unix seconds
 //   key            the grid's Ed25519 public key, base64
-//   signature      base64, over "synapse-receipt-v1\n" and the object without
+//   signature      base64, over "synapse-receipt-v2\n" and the object without
 //                  this member as compact JSON, members sorted by name,
 //                  control characters without a short form as \u00XX
+//
+// Version 1 had nothing of log-probabilities and was signed over
+// "synapse-receipt-v1\n"; it is still read.
 #ifndef API_RECEIPT_H
 #define API_RECEIPT_H
 
@@ -35,7 +41,7 @@ enum {
     API_SIGN_SECRET_LEN = 32,
     API_SIGN_KEY_LEN = 32,
     API_SIGN_KEY_TEXT = 44, // base64 of the public key
-    API_RECEIPT_VERSION = 1,
+    API_RECEIPT_VERSION = 2,
 };
 
 struct api_signer; // the grid's key pair
@@ -55,6 +61,7 @@ struct api_receipt_of {
     const char *finish_reason;
     const char *text; // delivered
     size_t text_len;
+    const json_t *logprobs; // delivered, or null
 };
 
 // The receipt of a result that has a proof. Errors: ERR_NOMEM.
@@ -68,8 +75,9 @@ struct api_receipt {
     const char *batch, *custom_id, *model, *key; // the JSON's
     const char *finish_reason;
     uint8_t model_id[SHA256_LEN], text_hash[SHA256_LEN];
-    uint32_t arithmetic;
-    struct syn1_sampling sampling;
+    uint32_t version, arithmetic;
+    struct syn1_sampling sampling; // log-probabilities wanted in flags, n_top
+    uint8_t logprobs_hash[SHA256_LEN]; // if they are
     uint32_t n_prompt, n_tokens;
     uint16_t n_bias, n_stop;
     uint32_t *ids;       // n_prompt of the prompt, then n_tokens
@@ -85,7 +93,7 @@ MUST_USE enum err api_receipt_read(const json_t *value, struct api_receipt *out,
 void api_receipt_release(struct api_receipt *receipt);
 
 // Does its signature fit its content and its key? ERR_DENIED: no. Errors:
-// ERR_FORMAT (key or signature are none), ERR_NOMEM.
+// ERR_FORMAT (key or signature are none), ERR_VERSION, ERR_NOMEM.
 MUST_USE enum err api_receipt_check(const json_t *value);
 
 #endif

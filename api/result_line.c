@@ -270,6 +270,7 @@ static enum err receipt_make(const struct api_models *models,
         json_string_value(json_object_get(choice, "finish_reason"));
     of.text = json_string_value(text);
     of.text_len = json_string_length(text);
+    of.logprobs = json_object_get(choice, "logprobs");
     return api_receipt_make(signer, r, &of, out);
 }
 

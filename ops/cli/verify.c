@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/logprobs.h"
 #include "api/receipt.h"
 #include "cli.h"
 #include "engine/local.h"
@@ -19,8 +20,10 @@ static const char help[] =
     "       synapse verify RESULTS.jsonl --signature-only [options]\n"
     "\n"
     "Checks the receipts of result lines (batches with \"receipts\": true):\n"
-    "the signature, that it is about this very text, and, with the model's\n"
-    "folder, that every token comes out the same when it is computed here.\n"
+    "the signature, that it is about this very text and its "
+    "log-probabilities,\n"
+    "and, with the model's folder, that every token and every\n"
+    "log-probability comes out the same when it is computed here.\n"
     "- is stdin. The exit status is 0 only if there is a line, and every line\n"
     "with an answer has a receipt that holds. Lines that are errors are\n"
     "counted and left out.\n"
@@ -157,9 +160,39 @@ static bool text_holds(const struct whole_model *m, const struct api_receipt *r,
                          : fault(why, "the text is not that of the tokens");
 }
 
-static bool computes(struct verify *v, const struct api_receipt *r,
-                     const json_t *text, char *why)
+// The log-probabilities that were just computed, as they are delivered, must be
+// those that the receipt vouches for.
+static bool logprobs_hold(const struct whole_model *m,
+                          const struct api_receipt *r, struct bytes raw,
+                          const json_t *choice, size_t text_len, char *why)
 {
+    struct api_logprobs p;
+    uint8_t hash[SHA256_LEN];
+    json_t *told = NULL;
+    enum err err = api_logprobs_init(&p, m->tokenizer, r->ids + r->n_prompt,
+                                     r->n_tokens, raw);
+
+    if (!err)
+        told = api_logprobs_json(&p, 0, api_logprobs_within(&p, text_len),
+                                 json_object_get(choice, "message") != NULL);
+    if (!err)
+        err = told ? api_logprobs_hash(told, hash) : ERR_NOMEM;
+    api_logprobs_release(&p);
+    json_decref(told);
+    if (err)
+        return fault(why, "its log-probabilities cannot be told: %s",
+                     err_text(err));
+    return memcmp(hash, r->logprobs_hash, sizeof hash) == 0
+               ? true
+               : fault(why, "its log-probabilities come out different");
+}
+
+static bool computes(struct verify *v, const struct api_receipt *r,
+                     const json_t *choice, const json_t *text, char *why)
+{
+    size_t each = r->sampling.flags & SYN1_LOGPROBS
+                      ? 4 + 8 * (size_t)r->sampling.n_top
+                      : 0;
     const struct whole_model *m = model_of(v, r);
     struct local_answer answer = {.n_prompt = r->n_prompt,
                                   .n_tokens = r->n_tokens,
@@ -170,21 +203,80 @@ static bool computes(struct verify *v, const struct api_receipt *r,
                                   .bias = r->bias,
                                   .stop = r->stop_bytes};
     uint32_t n_same = 0;
+    bool good;
     enum err err;
 
     if (!m)
         return fault(why, "it was computed with another model (%s)", r->model);
     if (r->n_prompt + r->n_tokens > m->manifest->arch.n_ctx)
         return fault(why, "it is longer than the model's context");
+    if (each) {
+        answer.logprobs = calloc(r->n_tokens, each);
+        if (!answer.logprobs)
+            return fault(why, "%s", err_text(ERR_NOMEM));
+    }
     err = local_check(m->engine, &answer, &n_same);
     if (err)
-        return fault(why, "it cannot be computed: %s", err_text(err));
-    if (n_same < r->n_tokens)
-        return fault(why,
-                     "token %" PRIu32 " of %" PRIu32 " comes out different",
-                     n_same + 1, r->n_tokens);
-    v->n_tokens += r->n_tokens;
-    return text_holds(m, r, text, why);
+        good = fault(why, "it cannot be computed: %s", err_text(err));
+    else if (n_same < r->n_tokens)
+        good =
+            fault(why, "token %" PRIu32 " of %" PRIu32 " comes out different",
+                  n_same + 1, r->n_tokens);
+    else
+        good = text_holds(m, r, text, why) &&
+               (!each ||
+                logprobs_hold(
+                    m, r, (struct bytes){answer.logprobs, r->n_tokens * each},
+                    choice, json_string_length(text), why));
+    if (good)
+        v->n_tokens += r->n_tokens;
+    free(answer.logprobs);
+    return good;
+}
+
+// Are the log-probabilities of the choice those of the receipt?
+static bool logprobs_signed(const json_t *choice, const struct api_receipt *r,
+                            char *why)
+{
+    const json_t *told = json_object_get(choice, "logprobs");
+    uint8_t hash[SHA256_LEN];
+    bool any = told && !json_is_null(told);
+
+    if (any && r->version == 1)
+        return fault(why, "its receipt, of version 1, does not vouch for "
+                          "log-probabilities");
+    if (any != ((r->sampling.flags & SYN1_LOGPROBS) != 0))
+        return fault(why, any ? "the receipt knows of no log-probabilities"
+                              : "its log-probabilities are missing");
+    if (any && (api_logprobs_hash(told, hash) ||
+                memcmp(hash, r->logprobs_hash, sizeof hash) != 0))
+        return fault(why, "the receipt is about other log-probabilities");
+    return true;
+}
+
+// What else is told must not differ from the receipt.
+static bool details_hold(const json_t *body, const json_t *choice,
+                         const json_t *synapse, const json_t *receipt,
+                         char *why)
+{
+    const struct {
+        const char *name;
+        const json_t *told, *signed_for;
+    } details[] = {
+        {"model", json_object_get(body, "model"),
+         json_object_get(receipt, "model")},
+        {"finish_reason", json_object_get(choice, "finish_reason"),
+         json_object_get(receipt, "finish_reason")},
+        {"tokens", json_object_get(synapse, "tokens"),
+         json_object_get(receipt, "tokens")},
+    };
+
+    for (size_t i = 0; i < sizeof details / sizeof *details; i++)
+        if (details[i].told &&
+            !json_equal(details[i].told, details[i].signed_for))
+            return fault(why, "the receipt is about another %s",
+                         details[i].name);
+    return true;
 }
 
 // Is the receipt about this choice of the line?
@@ -241,6 +333,9 @@ static bool choice_holds(struct verify *v, const json_t *line,
                          const json_t *choice, const json_t *receipt, size_t i,
                          struct sums *sums, char *why)
 {
+    const json_t *body =
+        json_object_get(json_object_get(line, "response"), "body");
+    const json_t *synapse = json_object_get(i == 0 ? body : choice, "synapse");
     const json_t *text = json_object_get(choice, "text");
     struct api_receipt r;
     const char *member = "";
@@ -260,8 +355,10 @@ static bool choice_holds(struct verify *v, const json_t *line,
     good = err ? fault(why, err == ERR_DENIED ? "its signature does not hold"
                                               : "its signature or key is none")
                : key_holds(v, &r, why) && about(line, text, &r, why) &&
+                     logprobs_signed(choice, &r, why) &&
                      joins(sums, &r, i, why) &&
-                     (v->signature_only || computes(v, &r, text, why));
+                     details_hold(body, choice, synapse, receipt, why) &&
+                     (v->signature_only || computes(v, &r, choice, text, why));
     api_receipt_release(&r);
     return good;
 }

@@ -3,12 +3,12 @@
 // @ts-check
 
 import assert from 'node:assert/strict';
-import { createPublicKey, generateKeyPairSync, sign, verify as verifySignature } from 'node:crypto';
+import { createHash, createPublicKey, generateKeyPairSync, sign, verify as verifySignature } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { Grid, synapse } from '../grid/grid.mjs';
+import { Grid, synapse, until } from '../grid/grid.mjs';
 
 /** @type {any[]} */
 const requests = [
@@ -19,6 +19,10 @@ const requests = [
     frequency_penalty: 1.5, logit_bias: { 5: 2, 11: -100 } },
   { custom_id: 'stopped', prompt: 'Once upon a time', max_tokens: 40, temperature: 0, stop: [' the', 'a'] },
   { custom_id: 'wrong "é\n\u0001', prompt: 'The king', max_tokens: 4, temperature: 0 },
+  { custom_id: 'probs', prompt: 'Once upon a time', max_tokens: 9, temperature: 0.7, seed: 5, logprobs: 3 },
+  { custom_id: 'own probs', prompt: 'The wolf', max_tokens: 5, temperature: 0, logprobs: 0 },
+  { custom_id: 'cut probs', prompt: 'Once upon a time', max_tokens: 40, temperature: 0, stop: [' the', 'a'], logprobs: 2 },
+  { custom_id: 'three', prompt: 'A hen', max_tokens: 6, temperature: 0.9, seed: 40, n: 3, logprobs: 1 },
   { custom_id: 'refused', prompt: 'The king', max_tokens: -1 },
 ];
 
@@ -37,10 +41,13 @@ function canonical(value) {
   return JSON.stringify(value);
 }
 
+/** Log-probabilities as their hash is of. @param {any} probs @returns {string} */
+const scaled = (probs) => canonical(JSON.parse(JSON.stringify(probs, (_, v) => (typeof v === 'number' ? v * 65536 : v))));
+
 /** @param {any} receipt */
 function signedBytes(receipt) {
   const { signature, ...rest } = receipt;
-  return Buffer.from(`synapse-receipt-v1\n${canonical(rest)}`);
+  return Buffer.from(`synapse-receipt-v${receipt.version}\n${canonical(rest)}`);
 }
 
 /** @param {string} id */
@@ -75,8 +82,8 @@ test('every answered line holds when it is computed again here', async () => {
   for (const args of [[], ['--isa', 'ref', '--threads', '2'], ['--key', key]]) {
     const run = await verify(lines, ...withModel(), ...args);
     assert.equal(run.code, 0, run.err);
-    const tokens = lines.reduce((n, l) => n + (l.response?.body.synapse.tokens.length ?? 0), 0);
-    assert.match(run.out, new RegExp(`^6 lines hold, 0 do not, 1 are errors; ${tokens} tokens computed again`));
+    const tokens = lines.reduce((n, l) => n + (l.response?.body.usage.completion_tokens ?? 0), 0);
+    assert.match(run.out, new RegExp(`^10 lines hold, 0 do not, 1 are errors; ${tokens} tokens computed again`));
     assert.equal(run.out.includes(key), !args.includes('--key'));
   }
 });
@@ -84,8 +91,14 @@ test('every answered line holds when it is computed again here', async () => {
 test('a receipt says what was asked and who worked, and its signature holds by another implementation', () => {
   const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(key, 'base64').toString('base64url') }, format: 'jwk' });
   for (const l of lines.filter((one) => !one.error)) {
-    const r = receiptOf(l);
     const body = l.response.body;
+    for (const r of body.synapse.receipts ?? [])
+      assert.ok(verifySignature(null, signedBytes(r), publicKey, Buffer.from(r.signature, 'base64')), l.custom_id);
+    const r = receiptOf(l) ?? body.synapse.receipts[0];
+    assert.equal(r.version, 2);
+    const probs = body.choices[0].logprobs;
+    assert.equal(r.sampling.logprobs, requests.find((one) => one.custom_id === l.custom_id).logprobs ?? null);
+    assert.equal(r.logprobs_sha256, probs && createHash('sha256').update(scaled(probs)).digest('hex'));
     assert.equal(r.key, key);
     assert.equal(r.custom_id, l.custom_id);
     assert.equal(r.class, 'exact');
@@ -120,6 +133,22 @@ function resign(l) {
   return l;
 }
 
+test('lines that were rolled back hold like the others', async () => {
+  grid.liar('Liar', 'token', ['--threads', '1']);
+  await until(async () => (await grid.ask('/v1/stats')).volunteers.some((/** @type {any} */ v) => v.name === 'Liar'), 'liar');
+  let rolledBack = 0;
+  for (let round = 0; round < 8 && !rolledBack; round++) {
+    const some = Array.from({ length: 12 }, (_, i) => ({ custom_id: `${i}`, prompt: requests[i % 5].prompt, max_tokens: 12,
+      temperature: 0.8, seed: 12 * round + i, logprobs: 2 }));
+    const { id } = await grid.submit(some, { receipts: true });
+    await grid.finished(id);
+    const run = await verify(await grid.results(id), ...withModel());
+    assert.match(run.out, /^12 lines hold, 0 do not/, run.err);
+    rolledBack = (await grid.ask('/v1/stats')).rollbacks;
+  }
+  assert.ok(rolledBack > 0);
+});
+
 test('whatever is changed in a line is found', async () => {
   /** @type {[string, (l: any) => void, RegExp][]} */
   const changes = [
@@ -130,8 +159,16 @@ test('whatever is changed in a line is found', async () => {
     ['seed', (l) => { receiptOf(l).sampling.seed = '8'; }, /signature does not hold/],
     ['signature', (l) => { receiptOf(l).signature = 'A'.repeat(86) + '=='; }, /signature does not hold/],
     ['no base64', (l) => { receiptOf(l).signature = '?'.repeat(88); }, /signature or key is none/],
+    ['finish_reason', (l) => { l.response.body.choices[0].finish_reason = 'stop'; }, /about another finish_reason/],
+    ['told tokens', (l) => { l.response.body.synapse.tokens[0]++; }, /about another tokens/],
+    ['model', (l) => { l.response.body.model = 'other'; }, /about another model/],
+    ['invented logprobs', (l) => { l.response.body.choices[0].logprobs = { tokens: [] }; }, /knows of no log-prob/],
+    ['logprobs wanted', (l) => { receiptOf(l).sampling.logprobs = 0; }, /receipt's logprobs_sha256: /],
+    ['too many logprobs', (l) => { receiptOf(l).sampling.logprobs = 21; }, /receipt's sampling.logprobs: /],
+    ['logprobs hash', (l) => { receiptOf(l).logprobs_sha256 = '00'.repeat(32); }, /receipt's logprobs_sha256: /],
     ['no receipt', (l) => { delete l.response.body.synapse.receipt; }, /no receipt/],
-    ['version', (l) => { receiptOf(l).version = 2; }, /receipt's version: /],
+    ['version', (l) => { receiptOf(l).version = 3; }, /receipt's version: /],
+    ['older version', (l) => { receiptOf(l).version = 1; }, /signature does not hold/],
     ['model_id', (l) => { receiptOf(l).model_id = 'xy'; }, /receipt's model_id: /],
     ['sampling', (l) => { receiptOf(l).sampling.top_p_q16 = 0; }, /receipt's sampling.top_p_q16: /],
     ['tokens', (l) => { receiptOf(l).tokens[0] = -1; }, /receipt's tokens: /],
@@ -153,9 +190,52 @@ test('whatever is changed in a line is found', async () => {
   });
 });
 
+test('a forged log-probability is found by the signature, and one that was signed by computing it', async () => {
+  /** @type {[string, (choice: any) => void, RegExp][]} */
+  const forgeries = [
+    ['own', (c) => { c.logprobs.token_logprobs[2] -= 1 / 65536; }, /about other log-prob/],
+    ['alternative', (c) => { c.logprobs.top_logprobs[1][Object.keys(c.logprobs.top_logprobs[1])[1]] += 1 / 65536; }, /about other log-prob/],
+    ['name', (c) => { c.logprobs.tokens[0] += 'x'; }, /about other log-prob/],
+    ['one less', (c) => { for (const list of Object.values(c.logprobs)) list.pop(); }, /about other log-prob/],
+    ['finer than there is', (c) => { c.logprobs.token_logprobs[0] += 1e-9; }, /about other log-prob/],
+    ['none', (c) => { c.logprobs = null; }, /log-probabilities are missing/],
+  ];
+  for (const [name, forge, reason] of forgeries) {
+    const l = line('probs');
+    forge(l.response.body.choices[0]);
+    const bare = await verify([l], '--signature-only');
+    assert.equal(bare.code, 1, name);
+    assert.match(bare.err, reason, name);
+    if (!l.response.body.choices[0].logprobs || name.startsWith('finer')) continue;
+    receiptOf(l).logprobs_sha256 = createHash('sha256').update(scaled(l.response.body.choices[0].logprobs)).digest('hex');
+    resign(l);
+    assert.equal((await verify([l], '--signature-only')).code, 0, name);
+    const run = await verify([l], ...withModel());
+    assert.equal(run.code, 1, name);
+    assert.match(run.err, /log-probabilities come out different/, name);
+  }
+  // the last of three choices
+  const three = line('three');
+  three.response.body.choices[2].logprobs.token_logprobs[0] -= 0.5;
+  assert.match((await verify([three], '--signature-only')).err, /choice 2: the receipt is about other log-prob/);
+});
+
+test('receipts of version 1 are read as what they are', async () => {
+  const old = (/** @type {string} */ id) => {
+    const l = line(id), r = receiptOf(l);
+    r.version = 1;
+    delete r.sampling.logprobs;
+    delete r.logprobs_sha256;
+    return resign(l);
+  };
+  assert.equal((await verify([old('greedy')], ...withModel())).code, 0);
+  assert.match((await verify([old('probs')], ...withModel())).err, /version 1, does not vouch for log-prob/);
+});
+
 test('a grid that signs a wrong answer is found by computing it, not by the signature', async () => {
   const lie = line('seeded');
   receiptOf(lie).tokens[5] ^= 1;
+  lie.response.body.synapse.tokens[5] ^= 1;
   resign(lie);
   assert.equal((await verify([lie], '--signature-only')).code, 0);
   const run = await verify([lie], ...withModel());

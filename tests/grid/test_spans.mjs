@@ -4,7 +4,7 @@
 // @ts-check
 
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -55,6 +55,7 @@ function requestsOf(source, n, tokens) {
     custom_id: `line-${i}`,
     prompt: golden.greedy[i % golden.greedy.length].prompt,
     max_tokens: tokens,
+    logprobs: 2,
     ...(i % 2 ? { temperature: 0.9, top_p: 0.9, seed: i } : { temperature: 0 }),
   }));
 }
@@ -77,7 +78,7 @@ async function openPage(grid) {
   return context;
 }
 
-/** Each line once, and as the whole model says. @param {Grid} grid @param {string} id
+/** Each line once, and as the whole model says; so are its log-probabilities, by its receipt. @param {Grid} grid @param {string} id
  * @param {import('./grid.mjs').Request[]} requests @param {string} model */
 async function assertLines(grid, id, requests, model) {
   const batch = await grid.finished(id);
@@ -87,6 +88,9 @@ async function assertLines(grid, id, requests, model) {
   const byId = new Map(lines.map((line) => [line.custom_id, line]));
   for (const request of requests)
     assert.deepEqual(answerOf(byId.get(request.custom_id)), await truth(model, request), request.custom_id);
+  const file = path.join(grid.folder, `${id}.jsonl`);
+  writeFileSync(file, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  assert.match((await synapseOk(['verify', file, '--model', model])).out, new RegExp(`^${requests.length} lines hold, 0 do not`));
 }
 
 /** Which parts of the model volunteers have opened, from their logs. @param {Grid} grid */
@@ -109,7 +113,7 @@ for (const { source, nSpans, natives, pages } of [
     try {
       for (let i = 0; i < pages; i++) contexts.push(await openPage(grid));
       for (let i = 0; i < natives; i++) grid.volunteer(`v${i}`, ['--memory', String(memory), '--threads', '1']);
-      const { id } = await grid.submit(requests);
+      const { id } = await grid.submit(requests, { receipts: true });
       await assertLines(grid, id, requests, model);
       assert.ok(![...opened(grid)].includes(`1-${SHARDS}`), 'nobody had the whole model');
       const held = pages ? nSpans - pages : nSpans; // by those that have a log
@@ -128,7 +132,7 @@ test('when volunteers with other memory take over in the middle, the lines stay 
   try {
     const first = [0, 1, 2].map((i) =>
       grid.volunteer(`a${i}`, ['--memory', String(memoryFor(models, GPT2, 3)), '--threads', '1', '--delay-ms', '400']));
-    const { id } = await grid.submit(requests);
+    const { id } = await grid.submit(requests, { receipts: true });
     await until(() => opened(grid).size >= 3, 'three spans', 60_000);
     await until(async () => (await grid.ask('/v1/stats')).volunteers.length >= 3, 'volunteers');
     const larger = String(memoryFor(models, GPT2, 2));

@@ -185,6 +185,9 @@ enum err local_check(struct engine *engine, const struct local_answer *a,
            bytes_peek_u32(result.tokens + (size_t)n * 4) ==
                a->ids[a->n_prompt + n])
         n++;
+    if (a->logprobs && n == a->n_tokens && result.logprobs)
+        memcpy(a->logprobs, result.logprobs,
+               (size_t)n * (4 + 8 * (size_t)a->sampling.n_top));
     *n_same = n;
 
 done:

@@ -38,11 +38,15 @@ struct local_answer {
     struct syn1_sampling sampling;
     uint16_t n_bias, n_stop;
     const uint8_t *bias, *stop; // as in SYN1
+    // n_tokens * (4 + 8 * sampling.n_top) bytes for the log-probabilities, as
+    // in SYN1, if sampling wants them; or NULL.
+    uint8_t *logprobs;
 };
 
 // Compute every token of an answer again in one pass, each after the ones
 // before it as they were given. *n_same is how many are as given, up to the
-// first that is not. Errors: as engine_run; ERR_FULL (no room for it).
+// first that is not; the log-probabilities are there only if all are.
+// Errors: as engine_run; ERR_FULL (no room for it).
 MUST_USE enum err local_check(struct engine *engine,
                               const struct local_answer *answer,
                               uint32_t *n_same);
