@@ -3,10 +3,11 @@
 #include "redundancy/tolerance.h"
 
 enum {
-    FRACTION = 8,            // bits below the reference exponent
-    BATCH = REDUN_PRINT_LEN, // values whose signs one hash gives
-    LIMIT = INT16_MAX,
-    UNIT_MAX = 256,
+    FRACTION = 8, // bits below the row's scale
+    STEP = 2,     // the root of a row's width counts 2^STEP steps or more
+    BATCH = 8,    // values whose signs one hash gives
+    SPAN = 9,     // exponents below the largest that count for the unit
+    AT_SCALE = REDUN_PROJECTIONS,
 };
 
 static int signed_byte(uint8_t b)
@@ -14,21 +15,33 @@ static int signed_byte(uint8_t b)
     return b < 128 ? b : b - 256;
 }
 
-// q * 2^(e - e0) in units of 2^-FRACTION, rounded half up.
-static int64_t value_of(int q, int e)
+static uint32_t log2_floor(size_t v)
 {
-    int shift = e + FRACTION;
+    uint32_t bits = 0;
 
-    if (shift >= 0)
-        return (int64_t)q * (INT64_C(1) << shift);
-    return shift < -20 ? 0 : (q + (INT64_C(1) << (-shift - 1))) >> -shift;
+    while (v >>= 1)
+        bits++;
+    return bits;
+}
+
+// Bits that sums are shifted by: 6 .. 14.
+static uint32_t step_bits(size_t dim)
+{
+    return FRACTION - STEP + log2_floor(dim) / 2;
+}
+
+static int exponent(const uint8_t *row, size_t dim, size_t g)
+{
+    int e = row[dim + g];
+
+    return e > REDUN_EXP_MAX ? REDUN_EXP_MAX : e;
 }
 
 // The exponent that group g of a row needs: without the zeros in front.
 static int needed(const uint8_t *row, size_t dim, size_t g)
 {
     size_t end = (g + 1) * REDUN_GROUP;
-    int e = signed_byte(row[dim + g]), max = 0;
+    int e = exponent(row, dim, g), max = 0;
 
     for (size_t i = g * REDUN_GROUP; i < end && i < dim; i++) {
         int m = signed_byte(row[i]);
@@ -38,125 +51,156 @@ static int needed(const uint8_t *row, size_t dim, size_t g)
     }
     for (; e > 0 && max < 64; max *= 2)
         e--;
-    return e < 0 ? 0 : e;
+    return e;
 }
 
-// Is the mean of 4^e, of n groups of which count[e] have e, at most 4^e0?
-static bool covers(const uint64_t count[REDUN_SHIFT_MAX + 1], uint64_t n,
-                   int e0)
+// The last byte of a row's fingerprint.
+static uint8_t scale_of(const uint8_t *row, size_t dim)
 {
-    uint64_t sum = 0;
+    uint32_t n = (uint32_t)((dim + REDUN_GROUP - 1) / REDUN_GROUP);
+    uint32_t sum = 0; // of 4^(e_g - largest + SPAN): at most 2^(2 SPAN + 11)
+    int largest = 0, e = 0;
+    uint32_t f = 0;
 
-    for (int e = 0; e <= REDUN_SHIFT_MAX; e++) {
-        int shift = 2 * (e - e0);
+    for (size_t g = 0; g < n; g++) {
+        int own = needed(row, dim, g);
 
-        if (count[e] == 0)
-            continue;
-        if (shift >= 32 || (shift >= 0 && count[e] << shift > n - sum))
-            return false;
-        sum += shift >= 0 ? count[e] << shift : count[e] >> -shift;
-        if (sum > n)
-            return false;
+        largest = own > largest ? own : largest;
     }
-    return true;
-}
+    for (size_t g = 0; g < n; g++) {
+        int below = largest - needed(row, dim, g);
 
-static int clamp_shift(int e)
-{
-    if (e > REDUN_SHIFT_MAX)
-        return REDUN_SHIFT_MAX;
-    return e < -REDUN_SHIFT_MAX ? -REDUN_SHIFT_MAX : e;
-}
-
-struct redun_scale redun_scale_of(const uint8_t *rows, size_t n, size_t dim)
-{
-    uint64_t count[REDUN_SHIFT_MAX + 1] = {0}, sum = 0;
-    size_t n_groups = (dim + REDUN_GROUP - 1) / REDUN_GROUP;
-    struct redun_scale scale = {0, 1};
-
-    if (n == 0)
-        return scale;
-    for (size_t r = 0; r < n; r++)
-        for (size_t g = 0; g < n_groups; g++)
-            count[clamp_shift(needed(rows + r * (dim + n_groups), dim, g))]++;
-    while (scale.e0 < REDUN_SHIFT_MAX && !covers(count, n * n_groups, scale.e0))
-        scale.e0++;
-    for (int e = 0; e <= REDUN_SHIFT_MAX; e++) {
-        int shift = 2 * (e - scale.e0);
-
-        sum += shift >= 0 ? count[e] << 8 << shift : count[e] << 8 >> -shift;
+        sum += below <= SPAN ? UINT32_C(1) << 2 * (SPAN - below) : 0;
     }
-    sum /= n * n_groups;
-    scale.unit = sum < 1 ? 1 : sum > UNIT_MAX ? UNIT_MAX : (uint32_t)sum;
-    return scale;
+    while (e < SPAN && n << 2 * (e + 1) <= sum)
+        e++;
+    while (f < 3 && (n << 2 * e) * (7 + 3 * f) <= 4 * sum)
+        f++;
+    return (uint8_t)(4 * (uint32_t)(largest - SPAN + e) + f);
 }
 
-static int32_t rounded(int64_t sum)
+// q * 2^shift in units of 2^-FRACTION, rounded half up; modulo 2^32.
+static uint32_t value_of(int q, int shift)
 {
-    int64_t v = (sum + (1 << (FRACTION - 1))) >> FRACTION;
-
-    if (v > LIMIT)
-        return LIMIT;
-    return v < -LIMIT ? -LIMIT : (int32_t)v;
+    shift += FRACTION;
+    if (q == 0) // the only one whose shift may be past 31
+        return 0;
+    if (shift >= 0)
+        return (uint32_t)q << shift;
+    return shift < -15 ? 0 : (uint32_t)(((q >> (-shift - 1)) + 1) >> 1);
 }
 
-void redun_project(uint8_t out[REDUN_PRINT_LEN], uint64_t seed, int e0,
-                   const uint8_t *row, size_t dim)
+static void signs_of(uint8_t signs[REDUN_PRINT_LEN], uint64_t seed,
+                     uint32_t position, uint32_t batch)
 {
-    int64_t sums[REDUN_PROJECTIONS] = {0};
-    uint8_t signs[BATCH];
+    uint8_t at[8];
+
+    for (uint32_t i = 0; i < 4; i++) {
+        at[i] = (uint8_t)(batch >> 8 * i);
+        at[4 + i] = (uint8_t)(position >> 8 * i);
+    }
+    redun_siphash(signs, seed, UINT64_C(0x544e495250324e59), at, sizeof at);
+}
+
+void redun_project(uint8_t out[REDUN_PRINT_LEN], uint64_t seed,
+                   uint32_t position, const uint8_t *row, size_t dim)
+{
+    uint32_t sums[REDUN_PROJECTIONS] = {0}; // modulo 2^32
+    uint32_t bits = step_bits(dim);
+    uint8_t scale = scale_of(row, dim);
+    uint8_t signs[REDUN_PRINT_LEN];
 
     for (size_t i = 0; i < dim; i++) {
-        int e = signed_byte(row[dim + i / REDUN_GROUP]);
-        int64_t v = value_of(signed_byte(row[i]), clamp_shift(e - e0));
+        int shift = exponent(row, dim, i / REDUN_GROUP) - scale / 4;
+        uint32_t v = value_of(signed_byte(row[i]), shift);
+        const uint8_t *sign = signs + i % BATCH * 2;
 
-        if (i % BATCH == 0) {
-            uint8_t column[4] = {(uint8_t)i, (uint8_t)(i >> 8),
-                                 (uint8_t)(i >> 16), (uint8_t)(i >> 24)};
-
-            redun_siphash(signs, seed, UINT64_C(0x544e495250324e59), column,
-                          sizeof column);
-        }
-        for (int p = 0; p < REDUN_PROJECTIONS; p++)
-            sums[p] += signs[i % BATCH] >> p & 1 ? v : -v;
+        if (i % BATCH == 0)
+            signs_of(signs, seed, position, (uint32_t)(i / BATCH));
+        for (uint32_t p = 0; p < REDUN_PROJECTIONS; p++)
+            sums[p] += sign[p / 8] >> p % 8 & 1 ? v : 0 - v;
     }
-    for (size_t p = 0; p < REDUN_PROJECTIONS; p++) {
-        uint32_t v = (uint32_t)rounded(sums[p]);
-
-        out[2 * p] = (uint8_t)v;
-        out[2 * p + 1] = (uint8_t)(v >> 8);
-    }
+    for (size_t p = 0; p < REDUN_PROJECTIONS; p++)
+        out[p] = (uint8_t)((sums[p] + (UINT32_C(1) << (bits - 1))) >> bits);
+    out[AT_SCALE] = scale;
 }
 
-static int32_t projection(const uint8_t *print, size_t p)
+// The squared differences of a pair of rows together, in steps of b's scale,
+// times 4. Scales that are one apart may be those of rows that are close.
+static uint64_t squares(const uint8_t *a, const uint8_t *b)
 {
-    return (int16_t)((uint16_t)print[2 * p] | (uint16_t)print[2 * p + 1] << 8);
-}
-
-uint64_t redun_distance(const uint8_t *a, const uint8_t *b, size_t n)
-{
+    int apart = a[AT_SCALE] / 4 - b[AT_SCALE] / 4;
     uint64_t sum = 0;
 
-    if (!n)
-        return 0;
+    if (apart < -1 || apart > 1)
+        return UINT64_C(4) * REDUN_PROJECTIONS * 128 * 128;
+    for (size_t p = 0; p < REDUN_PROJECTIONS; p++) {
+        uint32_t x = apart > 0 ? 2u * a[p] : a[p];
+        uint32_t y = apart < 0 ? 2u * b[p] : b[p];
+        int d = signed_byte((uint8_t)(x - y));
 
-    for (size_t i = 0; i < n; i++) {
-        for (size_t p = 0; p < REDUN_PROJECTIONS; p++) {
-            int64_t d = projection(a + i * REDUN_PRINT_LEN, p) -
-                        projection(b + i * REDUN_PRINT_LEN, p);
-
-            sum += (uint64_t)(d * d);
-        }
+        sum += (uint64_t)(d * d);
     }
-    return sum * (256 / REDUN_PROJECTIONS) / n;
+    return apart < 0 ? sum : 4 * sum;
 }
 
-uint64_t redun_distance_max(const struct redun_stretch *stretch)
+// The squared difference a value of a pair of rows, in 1/256 of b's unit.
+static uint64_t apart(const uint8_t *a, const uint8_t *b, size_t dim)
 {
-    static const uint32_t limits[REDUN_LAYERS_MAX][4] = REDUN_LIMITS;
-    size_t n = stretch->n;
-    int length = n < 4 ? 0 : n < 16 ? 1 : n < 32 ? 2 : 3;
+    // A step squared and the 1/256, less the 4 of squares().
+    uint32_t up = 2 * step_bits(dim) + 8 - 2 * FRACTION;
+    uint32_t unit = 4 + 3 * (b[AT_SCALE] % 4u); // its own 4 is that of squares
 
-    return (uint64_t)limits[stretch->n_layers - 1][length] * stretch->dim *
-           stretch->unit / UNIT_MAX;
+    return (squares(a, b) << up) / ((uint64_t)unit * REDUN_PROJECTIONS * dim);
+}
+
+// floor(sqrt(v)), v below 2^40.
+static uint64_t root_of(uint64_t v)
+{
+    uint64_t root = 0;
+
+    for (uint64_t bit = UINT64_C(1) << 19; bit; bit >>= 1)
+        if ((root + bit) * (root + bit) <= v)
+            root += bit;
+    return root;
+}
+
+struct redun_distance redun_distance(const uint8_t *a, const uint8_t *b,
+                                     size_t n, size_t dim)
+{
+    struct redun_distance d = {0, 0};
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        uint64_t row = apart(a, b, dim);
+
+        d.largest = row > d.largest ? row : d.largest;
+        sum += root_of(row << 16);
+        a += REDUN_PRINT_LEN;
+        b += REDUN_PRINT_LEN;
+    }
+    d.mean = n ? sum / n * (sum / n) >> 16 : 0;
+    return d;
+}
+
+struct redun_distance redun_limits(const struct redun_stretch *stretch)
+{
+    static const size_t lengths[REDUN_LENGTHS] = REDUN_LENGTHS_FROM;
+    static const uint32_t limits[2][REDUN_LAYERS_MAX][REDUN_LENGTHS] =
+        REDUN_LIMITS;
+    const uint32_t *of = limits[stretch->embeds][stretch->n_layers - 1];
+    int l = 0;
+
+    while (l + 1 < REDUN_LENGTHS && stretch->n >= lengths[l + 1])
+        l++;
+    return (struct redun_distance){of[0], of[l]};
+}
+
+bool redun_agrees(const uint8_t *a, const uint8_t *b,
+                  const struct redun_stretch *stretch)
+{
+    struct redun_distance far = redun_distance(a, b, stretch->n, stretch->dim);
+    struct redun_distance max = redun_limits(stretch);
+
+    return far.largest <= max.largest && far.mean <= max.mean;
 }

@@ -1,12 +1,27 @@
 // project.h - fingerprints that tolerate the rounding of int8: 16 bytes a row,
 // compared by distance.
 //
-// A row's values q * 2^(e - e0) are projected on eight vectors of +1 and -1
-// that follow from the seed. A difference of one in some mantissas moves the
-// projections a little, wrong work moves them a lot; who does not know the seed
-// cannot tell which changes do not show. All integers, so C, WASM and WGSL give
-// the same bytes. Made where classes differ; within class exact the hash of
-// fingerprint.h is compared.
+// A row's values, in units of its own scale, are projected on fifteen vectors
+// of +1 and -1 that follow from the seed and the row's position. A difference
+// of one in some mantissas moves the projections a little, wrong work moves
+// them a lot; who does not know the seed cannot tell which changes do not show.
+// Each row has vectors of its own, so that a difference that all rows share is
+// not measured along the same few directions again and again. All integers, so
+// C, WASM and WGSL give the same bytes. Made where classes differ; within class
+// exact the hash of fingerprint.h is compared.
+//
+//   e_g    the exponent that group g of 32 mantissas needs (a larger one counts
+//          no more: that of the largest value in 7 bits), 0 .. 24
+//   unit   mean of 4^e_g over the row's groups
+//   e      the largest with 4^e <= unit
+//   y_p    sum over i of sign(p, i) * q_i * 2^(e_g - e), in steps of
+//          2^(floor(floor(log2 dim) / 2) - 2), rounded half up
+//
+//    0 15  y_p modulo 256
+//   15  1  4 * e + f: unit is at least (4 + 3 f) / 4 * 4^e, f = 0 .. 3
+//
+// What wraps is not lost: an honest difference is small against 256, and a
+// large one stays large with any luck but that of the seed.
 #ifndef REDUN_PROJECT_H
 #define REDUN_PROJECT_H
 
@@ -17,64 +32,45 @@
 #include "redundancy/fingerprint.h"
 
 enum {
-    REDUN_PROJECTIONS = 8,
-    REDUN_GROUP = 32,     // mantissas that share an exponent
-    REDUN_SHIFT_MAX = 24, // |e - e0| counts up to this
-    REDUN_LAYERS_MAX = 4, // of a span whose rows may differ
+    REDUN_PROJECTIONS = 15,
+    REDUN_GROUP = 32,      // mantissas that share an exponent
+    REDUN_EXP_MAX = 24,    // of a group
+    REDUN_DIM_MAX = 65536, // of a row
+    REDUN_LAYERS_MAX = 4,  // of a span whose rows may differ
 };
 
-// A seed for rows whose reference exponent is e0 (0 .. REDUN_SHIFT_MAX): its
-// lowest byte names it, the others are the given seed's. So a frame tells both.
-static inline uint64_t redun_seed_of(uint64_t seed, int e0)
-{
-    return (seed & ~UINT64_C(255)) | (uint64_t)e0;
-}
+// The fingerprint of the row at a position, of dim values (1 .. REDUN_DIM_MAX)
+// in wire form: dim mantissas, then one exponent for each REDUN_GROUP of them;
+// exponents past REDUN_EXP_MAX count as that.
+void redun_project(uint8_t out[REDUN_PRINT_LEN], uint64_t seed,
+                   uint32_t position, const uint8_t *row, size_t dim);
 
-// The reference exponent that a seed names.
-static inline int redun_seed_reference(uint64_t seed)
-{
-    int e0 = (int)(seed & 255);
-
-    return e0 < REDUN_SHIFT_MAX ? e0 : REDUN_SHIFT_MAX;
-}
-
-// How large the units of a stint's rows are. A group's unit is 2^e, e being the
-// exponent that its largest value needs (a larger one counts no more, so who
-// made the rows cannot make all differences look small).
-struct redun_scale {
-    int e0;        // the least with 4^e0 not below the mean square unit
-    uint32_t unit; // the mean square unit, in 1/256 of 4^e0
+// How far n pairs of rows are apart: squared differences a value, in 1/256 of
+// the unit of b's row. b is the checker's, so who made the rows has no say in
+// what they are measured by.
+struct redun_distance {
+    uint64_t largest; // of a row
+    uint64_t mean;    // the square of the mean root: a few rows that are far
+                      // hide less of what all rows have in common
 };
 
-// Of n rows as below, back to back, whose exponents are 0 .. REDUN_SHIFT_MAX.
-struct redun_scale redun_scale_of(const uint8_t *rows, size_t n, size_t dim);
-
-// The fingerprint of a row of dim values in wire form: dim mantissas, then one
-// exponent for each REDUN_GROUP of them. e0: the reference
-// exponent. Eight int16, little-endian, saturated.
-void redun_project(uint8_t out[REDUN_PRINT_LEN], uint64_t seed, int e0,
-                   const uint8_t *row, size_t dim);
-
-// The mean squared difference of n pairs of such fingerprints,
-// times 256, rounded down; 0 if n is 0.
-uint64_t redun_distance(const uint8_t *a, const uint8_t *b, size_t n);
+// All 0 if n is 0.
+struct redun_distance redun_distance(const uint8_t *a, const uint8_t *b,
+                                     size_t n, size_t dim);
 
 // What is compared.
 struct redun_stretch {
     size_t n;          // rows
     size_t dim;        // of a row
     uint32_t n_layers; // of the span, 1 .. REDUN_LAYERS_MAX
-    uint32_t unit;     // of the rows' scale
+    bool embeds;       // the span has the model's first layer
 };
 
-// The limit of redun_distance.
-uint64_t redun_distance_max(const struct redun_stretch *stretch);
+// The limits of its distance; see tolerance.h.
+struct redun_distance redun_limits(const struct redun_stretch *stretch);
 
 // Do n pairs agree within the tolerance?
-static inline bool redun_agrees(const uint8_t *a, const uint8_t *b,
-                                const struct redun_stretch *stretch)
-{
-    return redun_distance(a, b, stretch->n) <= redun_distance_max(stretch);
-}
+bool redun_agrees(const uint8_t *a, const uint8_t *b,
+                  const struct redun_stretch *stretch);
 
 #endif

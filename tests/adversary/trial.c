@@ -167,14 +167,13 @@ struct trial_verdict trial_span(const struct trial_grid *g,
                              .rows = t->rows,
                              .sampling.top_p_q16 = 1 << 16}};
     struct trial_verdict v = {.wrong = memcmp(said, truth, n * row_len) != 0};
-    struct redun_scale scale = redun_scale_of(said, n, dim);
     struct redun_stretch stretch = {n, dim, engine_layers(g->checker),
-                                    scale.unit};
+                                    engine_span_first(g->checker) == 0};
     struct answers checked;
     const uint8_t *own;
 
     CHECK(prints);
-    ask.seed = tolerant ? redun_seed_of(t->seed, scale.e0) : t->seed;
+    ask.seed = t->seed;
     checked = run(NULL, g->checker, &ask);
     CHECK_EQ(checked.a[0].seq.n_prints, t->n_rows);
     own = checked.a[0].prints + (size_t)t->step0 * REDUN_PRINT_LEN;
@@ -182,13 +181,12 @@ struct trial_verdict trial_span(const struct trial_grid *g,
         uint8_t *out = prints + (size_t)r * REDUN_PRINT_LEN;
 
         if (tolerant)
-            redun_project(out, ask.seed, redun_seed_reference(ask.seed),
-                          said + r * row_len, dim);
+            redun_project(out, ask.seed, t->step0 + r, said + r * row_len, dim);
         else
             redun_print(out, ask.seed, said + r * row_len, row_len);
     }
     if (tolerant) {
-        v.distance = redun_distance(prints, own, n) * 256 / dim / scale.unit;
+        v.distance = redun_distance(prints, own, n, dim).mean;
         v.found = !redun_agrees(prints, own, &stretch);
     } else {
         v.found = memcmp(prints, own, (size_t)n * REDUN_PRINT_LEN) != 0;

@@ -14,8 +14,7 @@ struct trial_grid {
 struct trial_verdict {
     bool wrong;        // it is not what honest work gives
     bool found;        // the check disagrees
-    uint64_t distance; // class f32: in 1/256 of a row's width times the mean
-                       // square unit
+    uint64_t distance; // class f32: mean redun_distance
 };
 
 // A whole model: n_prompt token ids (u32, little-endian), n_new more. Checked

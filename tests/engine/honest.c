@@ -94,44 +94,30 @@ static void values_compare(const uint8_t *a, const uint8_t *b, uint32_t dim,
     tally->values += dim;
 }
 
-// The mean square unit of the stretch's rows, in 1/256 of 4^e0.
-static uint32_t unit_of(const uint8_t *rows, const struct redun_stretch *s,
-                        int e0)
-{
-    struct redun_scale scale = redun_scale_of(rows, s->n, s->dim);
-    int shift = 2 * (scale.e0 - e0);
-    uint32_t unit = shift >= 0 ? scale.unit << shift : scale.unit >> -shift;
-
-    return unit ? unit : 1;
-}
-
-// GROUP rows as the server and a checker of class f32 see them.
+// GROUP rows from position `at` on as the server and a checker of class f32 see
+// them.
 static void group_tolerant(const uint8_t *rows, const uint8_t *prints,
                            const struct redun_stretch *stretch, uint64_t seed,
-                           struct honest_tally *tally)
+                           uint32_t at, struct honest_tally *tally)
 {
     uint8_t own[GROUP * REDUN_PRINT_LEN];
 
     for (uint32_t r = 0; r < GROUP; r++)
-        redun_project(
-            own + (size_t)r * REDUN_PRINT_LEN, seed, redun_seed_reference(seed),
-            rows + r * syn1_row_len((uint32_t)stretch->dim), stretch->dim);
+        redun_project(own + (size_t)r * REDUN_PRINT_LEN, seed, at + r,
+                      rows + r * syn1_row_len((uint32_t)stretch->dim),
+                      stretch->dim);
     for (int l = 0; l < HONEST_LENGTHS; l++) {
         struct redun_stretch s = *stretch;
 
         s.n = honest_lengths[l];
         for (size_t r = 0; r + s.n <= GROUP; r += s.n) {
-            size_t at = r * REDUN_PRINT_LEN;
+            const uint8_t *a = own + r * REDUN_PRINT_LEN;
+            const uint8_t *b = prints + r * REDUN_PRINT_LEN;
+            uint64_t far = redun_distance(a, b, s.n, s.dim).mean;
 
-            s.unit = unit_of(rows + r * syn1_row_len((uint32_t)s.dim), &s,
-                             redun_seed_reference(seed));
-
-            uint64_t far = redun_distance(own + at, prints + at, s.n);
-            uint64_t share = far * 256 / s.dim / s.unit;
-
-            if (share > tally->largest[l])
-                tally->largest[l] = share;
-            tally->rejected[l] += !redun_agrees(own + at, prints + at, &s);
+            if (far > tally->largest[l])
+                tally->largest[l] = far;
+            tally->rejected[l] += !redun_agrees(a, b, &s);
         }
     }
 }
@@ -158,8 +144,8 @@ void honest_run(const struct honest_engines *e, struct honest_text *text,
         uint8_t tokens[HONEST_SEQ * 4];
         struct syn1_header header = {0};
         struct syn1_result_seq front = {0}, a, b;
-        struct redun_stretch stretch = {.dim = dim,
-                                        .n_layers = engine_layers(e->a)};
+        struct redun_stretch stretch = {
+            .dim = dim, .n_layers = engine_layers(e->a), .embeds = !e->before};
         uint8_t *held = NULL, *by_a, *by_b;
 
         tokens_choose(text, tokens);
@@ -167,17 +153,14 @@ void honest_run(const struct honest_engines *e, struct honest_text *text,
             held = run(e->before, &header, tokens, NULL, &front);
         header.kernel_class = (uint8_t)e->kernel_class;
         by_a = run(e->a, &header, front.rows ? NULL : tokens, front.rows, &a);
-        struct redun_scale scale = redun_scale_of(a.rows, HONEST_SEQ, dim);
-
-        header.print_seed =
-            redun_seed_of((uint64_t)below(text, UINT32_MAX) << 32, scale.e0);
+        header.print_seed = (uint64_t)below(text, UINT32_MAX) << 32;
         by_b = run(e->b, &header, front.rows ? NULL : tokens, front.rows, &b);
         for (uint32_t at = 0; at < HONEST_SEQ; at += GROUP) {
             const uint8_t *rows = a.rows + at * row_len;
             const uint8_t *prints = b.prints + (size_t)at * REDUN_PRINT_LEN;
 
             if (e->kernel_class == ENGINE_CLASS_F32)
-                group_tolerant(rows, prints, &stretch, header.print_seed,
+                group_tolerant(rows, prints, &stretch, header.print_seed, at,
                                tally);
             else
                 group_exact(rows, prints, dim, header.print_seed, tally);

@@ -18,8 +18,7 @@ extern const uint32_t honest_lengths[HONEST_LENGTHS];
 struct honest_tally {
     uint64_t rows;                       // compared
     uint64_t rejected[HONEST_LENGTHS];   // of so many rows together
-    uint64_t largest[HONEST_LENGTHS];    // distance of so many rows, in 1/256
-                                         // of their width and mean square unit
+    uint64_t largest[HONEST_LENGTHS];    // mean redun_distance of so many rows
     uint64_t values, off_by_1, off_by_2; // int8 values, those off by one unit
                                          // of the coarser row, and by more
 };

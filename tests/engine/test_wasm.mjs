@@ -1,6 +1,6 @@
 // @ts-check
 // The engine as WebAssembly: every kernel equals the reference, and the
-// committed digest comes out, with plain and with relaxed SIMD, in Node and in
+// committed digests, of results and of fingerprints, come out, with plain and with relaxed SIMD, in Node and in
 // Chromium. `cmake --build --preset wasm` makes the modules.
 
 import assert from "node:assert/strict";
@@ -57,6 +57,14 @@ for (const [file, names] of Object.entries(MODULES))
         assert.equal(await runCheck(job), "");
         assert.equal(await page.evaluate(runCheck, job), "");
       });
+
+for (const file of Object.keys(MODULES))
+  test(`${file}: fingerprints equal in Node and Chromium`, async () => {
+    const bytes = await readFile(fileURLToPath(new URL(file, BUILD)));
+    const job = { base64: bytes.toString("base64"), check: "prints", isa: KERNELS.best };
+    assert.equal(await runCheck(job), "");
+    assert.equal(await page.evaluate(runCheck, job), "");
+  });
 
 test("a module without relaxed kernels says so", async () => {
   const bytes = await readFile(fileURLToPath(new URL("twins-simd.wasm", BUILD)));

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "digest.h"
+#include "redundancy/prints.h"
 #include "twins_check.h"
 
 enum { TEXT_LEN = 128 };
@@ -11,6 +12,7 @@ enum { TEXT_LEN = 128 };
 // such kernels. The caller frees nothing: a module is used for one call.
 const char *wasm_twins(enum engine_isa isa);
 const char *wasm_digest(enum engine_isa isa);
+const char *wasm_prints(enum engine_isa isa); // of no instruction set
 
 __attribute__((export_name("twins"))) const char *
 wasm_twins(enum engine_isa isa)
@@ -38,4 +40,18 @@ wasm_digest(enum engine_isa isa)
         return err_text(err);
     digest_text(digest, text);
     return strcmp(text, digest_committed) == 0 ? "" : text;
+}
+
+__attribute__((export_name("prints"))) const char *
+wasm_prints(enum engine_isa isa)
+{
+    uint8_t digest[SHA256_LEN];
+    char *text = calloc(1, TEXT_LEN);
+
+    (void)isa;
+    if (!text)
+        return NULL;
+    prints_digest(digest);
+    digest_text(digest, text);
+    return strcmp(text, prints_committed) == 0 ? "" : text;
 }

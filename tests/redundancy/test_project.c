@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "check.h"
+#include "prints.h"
 #include "redundancy/project.h"
+#include "redundancy/tolerance.h"
 
 enum { DIM = 768, GROUPS = DIM / REDUN_GROUP, ROW = DIM + GROUPS, ROWS = 32 };
 
@@ -17,7 +19,7 @@ static uint32_t below(uint32_t n)
     return (uint32_t)((state >> 32) * n >> 32);
 }
 
-// Bell-shaped mantissas whose groups' exponents are 0 or -1.
+// Bell-shaped mantissas whose groups' exponents are 1 or 0.
 static void row_fill(uint8_t *row)
 {
     for (int i = 0; i < DIM; i++) {
@@ -28,7 +30,7 @@ static void row_fill(uint8_t *row)
         row[i] = (uint8_t)(int8_t)(v - 126);
     }
     for (int g = 0; g < GROUPS; g++)
-        row[DIM + g] = (uint8_t)(below(2) ? 0 : -1);
+        row[DIM + g] = (uint8_t)below(2);
 }
 
 static int8_t bounded(int v)
@@ -59,53 +61,101 @@ static void row_wrong(uint8_t *out, const uint8_t *row, int percent)
     }
 }
 
-static void makes_known_bytes(void)
+static void every_build_makes_the_same_bytes(void)
 {
-    static const uint8_t known[REDUN_PRINT_LEN] = {
-        0xb8, 0xfa, 0x02, 0xfa, 0x09, 0xfc, 0xbf, 0xfe,
-        0x4d, 0xff, 0x1f, 0x01, 0xc8, 0xfe, 0xa6, 0x05};
-    uint8_t row[ROW], out[REDUN_PRINT_LEN];
+    uint8_t digest[SHA256_LEN];
+    char text[2 * SHA256_LEN + 1];
 
-    state = 1;
-    row_fill(row);
-    redun_project(out, UINT64_C(0x0123456789abcdef), 0, row, DIM);
-    CHECK(memcmp(out, known, sizeof out) == 0);
+    prints_digest(digest);
+    for (int i = 0; i < SHA256_LEN; i++)
+        snprintf(text + 2 * i, 3, "%02x", digest[i]);
+    if (strcmp(text, prints_committed) != 0)
+        fprintf(stderr, "the digest is %s\n", text);
+    CHECK(strcmp(text, prints_committed) == 0);
 }
 
-// A single value shows as plus or minus itself in all projections.
-static void scales_by_the_reference_exponent(void)
+// A single value shows as plus or minus itself, in steps of 1 (the square
+// root of the width being 2^2 and more), and the last byte tells its scale.
+static void values_show_in_units_of_their_row(void)
 {
     static const struct {
-        int q, e, e0, want;
-    } cases[] = {{5, 0, 0, 5},        {5, 3, 0, 40},       {5, 3, 3, 5},
-                 {80, -4, 0, 5},      {127, 24, 0, 32767}, {127, 8, 0, 32512},
-                 {-128, 9, 0, 32767}, {1, -24, 0, 0},      {100, -1, 23, 0}};
+        int q, e, scale, want;
+    } cases[] = {
+        {5, 0, 0, 5},        {100, 0, 0, 100},       {-128, 0, 0, 128},
+        {64, 8, 4 * 8, 64},  {127, 24, 4 * 24, 127}, {32, 5, 4 * 4, 64},
+        {1, 24, 4 * 18, 64}, {0, 24, 0, 0},          {1, 3, 0, 8}};
 
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         uint8_t row[REDUN_GROUP + 1] = {0}, out[REDUN_PRINT_LEN];
 
         row[7] = (uint8_t)(int8_t)cases[c].q;
-        row[REDUN_GROUP] = (uint8_t)(int8_t)cases[c].e;
-        redun_project(out, 77, cases[c].e0, row, REDUN_GROUP);
-        for (int p = 0; p < REDUN_PROJECTIONS; p++) {
-            int v = (int16_t)(out[2 * p] | out[2 * p + 1] << 8);
-
-            CHECK_EQ(abs(v), cases[c].want);
-        }
+        row[REDUN_GROUP] = (uint8_t)cases[c].e;
+        redun_project(out, 77, 3, row, REDUN_GROUP);
+        CHECK_EQ(out[REDUN_PROJECTIONS], cases[c].scale);
+        for (int p = 0; p < REDUN_PROJECTIONS; p++)
+            CHECK(out[p] == (uint8_t)cases[c].want ||
+                  out[p] == (uint8_t)-cases[c].want);
     }
 }
 
-static void a_seed_decides_the_signs(void)
+// Two groups: units of one and of 4^e, whose mean tells the last byte.
+static void the_scale_is_the_mean_unit(void)
+{
+    static const struct {
+        int e, scale;
+    } cases[] = {
+        {0, 0}, {1, 2}, {2, 4 * 1 + 1}, {3, 4 * 2 + 1}, {20, 4 * 19 + 1}};
+
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        uint8_t row[2 * (REDUN_GROUP + 1)] = {0}, out[REDUN_PRINT_LEN];
+
+        row[0] = 127;
+        row[2 * REDUN_GROUP] = (uint8_t)cases[c].e;
+        redun_project(out, 1, 0, row, 2 * REDUN_GROUP);
+        CHECK_EQ(out[REDUN_PROJECTIONS], cases[c].scale);
+    }
+}
+
+static void the_seed_and_the_position_decide_the_signs(void)
 {
     uint8_t row[ROW], a[REDUN_PRINT_LEN], b[REDUN_PRINT_LEN];
 
     row_fill(row);
-    redun_project(a, 1, 0, row, DIM);
-    redun_project(b, 2, 0, row, DIM);
+    redun_project(a, 1, 5, row, DIM);
+    redun_project(b, 2, 5, row, DIM);
     CHECK(memcmp(a, b, sizeof a) != 0);
-    redun_project(b, 1, 0, row, DIM);
+    redun_project(b, 1, 6, row, DIM);
+    CHECK(memcmp(a, b, sizeof a) != 0);
+    redun_project(b, 1, 5, row, DIM);
     CHECK(memcmp(a, b, sizeof a) == 0);
-    CHECK_EQ(redun_distance(a, b, 1), 0);
+    CHECK_EQ(redun_distance(a, b, 1, DIM).largest, 0);
+    CHECK_EQ(redun_distance(a, b, 0, DIM).mean, 0);
+}
+
+// A row whose units differ by one exponent is still compared, value by value.
+static void scales_one_apart_are_compared(void)
+{
+    uint8_t row[ROW], doubled[ROW], a[REDUN_PRINT_LEN], b[REDUN_PRINT_LEN];
+
+    row_fill(row);
+    memset(row + DIM, 1, GROUPS);
+    for (int i = 0; i < DIM; i++)
+        row[i] = (uint8_t)((int8_t)row[i] / 3 * 2);
+    memcpy(doubled, row, ROW);
+    row[0] = 100; // the first group needs its exponent
+    redun_project(a, 9, 0, row, DIM);
+    redun_project(b, 9, 0, doubled, DIM);
+    CHECK_EQ(a[REDUN_PROJECTIONS] / 4, b[REDUN_PROJECTIONS] / 4);
+    // By hand: one scale up, all sums halved.
+    memcpy(b, a, sizeof a);
+    b[REDUN_PROJECTIONS] = (uint8_t)(b[REDUN_PROJECTIONS] + 4);
+    for (int p = 0; p < REDUN_PROJECTIONS; p++)
+        b[p] = (uint8_t)((int8_t)a[p] >> 1);
+    CHECK(redun_distance(a, b, 1, DIM).largest < 64);
+    CHECK(redun_distance(b, a, 1, DIM).largest < 64);
+    b[REDUN_PROJECTIONS] = (uint8_t)(b[REDUN_PROJECTIONS] + 4);
+    CHECK(redun_distance(a, b, 1, DIM).largest > 20 * 256);
+    CHECK(redun_distance(b, a, 1, DIM).largest > 20 * 256);
 }
 
 enum how { ROUNDED, WRONG, REPLAYED };
@@ -128,11 +178,11 @@ static int rejected(int n, int rows, enum how how, int percent)
                 row_wrong(other, row, percent);
             else
                 row_fill(other);
-            redun_project(a + r * REDUN_PRINT_LEN, seed, 0, row, DIM);
-            redun_project(b + r * REDUN_PRINT_LEN, seed, 0, other, DIM);
+            redun_project(a + r * REDUN_PRINT_LEN, seed, (uint32_t)r, row, DIM);
+            redun_project(b + r * REDUN_PRINT_LEN, seed, (uint32_t)r, other,
+                          DIM);
         }
-        // Half of the groups have half the unit: a mean square of 5/8.
-        struct redun_stretch stretch = {(size_t)rows, DIM, 1, 160};
+        struct redun_stretch stretch = {(size_t)rows, DIM, 1, true};
 
         bad += !redun_agrees(a, b, &stretch);
     }
@@ -153,83 +203,60 @@ static void wrong_work_does_not(void)
     CHECK_EQ(rejected(300, 1, REPLAYED, 0), 300);
 }
 
-// n rows of one group, its mantissas m, at exponent e.
-static struct redun_scale scale_of(int m, int e, size_t n)
+// One row far off is found by itself, among many that agree.
+static void a_single_row_is_found(void)
 {
-    uint8_t rows[4 * (REDUN_GROUP + 1)];
+    uint8_t a[ROWS * REDUN_PRINT_LEN], b[ROWS * REDUN_PRINT_LEN], row[ROW];
+    struct redun_stretch stretch = {ROWS, DIM, 1, false};
 
-    for (size_t r = 0; r < n; r++) {
-        memset(rows + r * (REDUN_GROUP + 1), m, REDUN_GROUP);
-        rows[r * (REDUN_GROUP + 1) + REDUN_GROUP] = (uint8_t)e;
+    for (uint32_t r = 0; r < ROWS; r++) {
+        row_fill(row);
+        redun_project(a + r * REDUN_PRINT_LEN, 4, r, row, DIM);
+        if (r == 20)
+            row_fill(row);
+        redun_project(b + r * REDUN_PRINT_LEN, 4, r, row, DIM);
     }
-    return redun_scale_of(rows, n, REDUN_GROUP);
+    CHECK(!redun_agrees(a, b, &stretch));
+    memcpy(b + 20 * REDUN_PRINT_LEN, a + 20 * REDUN_PRINT_LEN, REDUN_PRINT_LEN);
+    CHECK(redun_agrees(a, b, &stretch));
 }
 
-static void the_scale_is_what_values_need(void)
-{
-    static const struct {
-        int m, e, e0;
-    } cases[] = {{127, 0, 0}, {64, 5, 5}, {32, 5, 4},    {1, 24, 18},
-                 {0, 24, 0},  {1, 3, 0},  {-127, 24, 24}};
-    uint8_t rows[2 * (REDUN_GROUP + 1)] = {0};
-    struct redun_scale s;
-
-    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
-        s = scale_of(cases[c].m, cases[c].e, 4);
-        CHECK_EQ(s.e0, cases[c].e0);
-        CHECK_EQ(s.unit, 256);
-    }
-    // One of two groups needs 4, the other nothing.
-    rows[0] = 127;
-    rows[REDUN_GROUP] = 4;
-    s = redun_scale_of(rows, 2, REDUN_GROUP);
-    CHECK_EQ(s.e0, 4);
-    CHECK_EQ(s.unit, 128);
-    CHECK_EQ(redun_scale_of(rows, 0, REDUN_GROUP).e0, 0);
-}
-
-static void a_seed_names_the_reference(void)
-{
-    for (int e0 = 0; e0 <= REDUN_SHIFT_MAX; e0++)
-        CHECK_EQ(redun_seed_reference(redun_seed_of(UINT64_MAX, e0)), e0);
-    CHECK_EQ(redun_seed_reference(UINT64_MAX), REDUN_SHIFT_MAX);
-    CHECK_EQ(redun_seed_of(UINT64_MAX, 3) >> 8, UINT64_MAX >> 8);
-}
-
-// Longer stretches and shorter spans are held to less.
+// Longer stretches, shorter spans and later ones are held to less.
 static void limits_fall_with_the_rows(void)
 {
-    static const size_t lengths[] = {1, 4, 16, 32};
+    static const size_t lengths[REDUN_LENGTHS] = REDUN_LENGTHS_FROM;
 
     for (uint32_t layers = 1; layers <= REDUN_LAYERS_MAX; layers++)
-        for (size_t i = 0; i < 4; i++) {
-            struct redun_stretch s = {lengths[i], DIM, layers, 256};
-            uint64_t limit = redun_distance_max(&s);
+        for (size_t i = 0; i < REDUN_LENGTHS; i++) {
+            struct redun_stretch s = {lengths[i], DIM, layers, false};
+            struct redun_distance limit = redun_limits(&s);
 
-            s.unit = 128;
-            CHECK_EQ(redun_distance_max(&s), limit / 2);
-            s.unit = 256;
+            CHECK(limit.mean <= limit.largest);
+            s.embeds = true;
+            CHECK(redun_limits(&s).mean >= limit.mean);
+            s.embeds = false;
             if (i > 0) {
                 s.n = lengths[i - 1];
-                CHECK(redun_distance_max(&s) > limit);
+                CHECK(redun_limits(&s).mean > limit.mean);
                 s.n = lengths[i];
             }
             if (layers < REDUN_LAYERS_MAX) {
                 s.n_layers++;
-                CHECK(redun_distance_max(&s) > limit);
+                CHECK(redun_limits(&s).mean > limit.mean);
             }
         }
 }
 
 int main(void)
 {
-    the_scale_is_what_values_need();
-    a_seed_names_the_reference();
+    every_build_makes_the_same_bytes();
+    values_show_in_units_of_their_row();
+    the_scale_is_the_mean_unit();
+    the_seed_and_the_position_decide_the_signs();
+    scales_one_apart_are_compared();
     limits_fall_with_the_rows();
-    makes_known_bytes();
-    scales_by_the_reference_exponent();
-    a_seed_decides_the_signs();
     honest_rounding_passes();
     wrong_work_does_not();
+    a_single_row_is_found();
     return 0;
 }

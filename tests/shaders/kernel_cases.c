@@ -21,6 +21,7 @@
 #include "engine/kernels.h"
 #include "engine/rope.h"
 #include "engine/wire.h"
+#include "project_case.h"
 #include "redundancy/fingerprint.h"
 #include "sample_case.h"
 #include "splitter/format.h"
@@ -652,6 +653,9 @@ int main(int argc, char **argv)
     norm_case(k, 3, 64, 0, true, false);
     wire_cases(k);
     fingerprint_case(k);
+    project_case(&k->out, 1);
+    project_case(&k->out, 67);
+    project_case(&k->out, 1090);
     embed_case(k);
     quantise_case(k);
     activation_case(k, false);

@@ -37,8 +37,9 @@ const PRINTS_ONLY = 4;
  * @param {number} flags
  * @param {number} dim
  * @param {Ask[]} asks
+ * @param {number} kernelClass
  */
-function unitOf([first, end], flags, dim, asks) {
+function unitOf([first, end], flags, dim, asks, kernelClass = 0) {
   const parts = asks.map((a) => {
     const head = Buffer.alloc(72);
     head.writeBigUInt64LE(a.id);
@@ -56,6 +57,7 @@ function unitOf([first, end], flags, dim, asks) {
   header.writeUInt16LE(first, 24);
   header.writeUInt16LE(end, 26);
   header.writeUInt16LE(asks.length, 28);
+  header.writeUInt8(kernelClass, 30);
   header.writeUInt32LE(flags & ROWS ? dim : 0, 52);
   header.writeUInt32LE(77, 56); // fingerprint seed
   header.writeUInt32LE(body.length, 72);
@@ -100,8 +102,8 @@ export async function checkSpans(newEngine, shards) {
     await twin.load(MODEL, own, 64e6, () => {});
     const dim = engine.config.dModel;
     /** @param {number} flags @param {Ask[]} asks */
-    const ask = async (flags, asks) => {
-      const unit = unitOf([first, end], flags, dim, asks);
+    const ask = async (flags, asks, kernelClass = 0) => {
+      const unit = unitOf([first, end], flags, dim, asks, kernelClass);
       assert.ok(engine.supports(unit));
       const [ours, theirs] = [await engine.run(unit), twin.run(unit)];
       assert.deepEqual(bare(ours), bare(theirs), `span ${first}..${end}, flags ${flags}`);
@@ -126,6 +128,10 @@ export async function checkSpans(newEngine, shards) {
   // A check: the same again under prints only, on shards that are together.
   const rows = await start.ask(TOKENS, [{ ...steps[0][0], id: 8n }]);
   await start.ask(TOKENS | PRINTS_ONLY, [{ ...steps[0][0], id: 9n }]);
+  // And one of rows that another class computed: tolerant fingerprints, of this position and of later ones.
+  await start.ask(TOKENS | PRINTS_ONLY, [{ ...steps[0][0], id: 10n }, { ...steps[0][1], id: 11n }], 1);
+  await start.ask(TOKENS | PRINTS_ONLY, [{ ...steps[1][1], id: 11n }], 1);
+  assert.ok(!end.engine.supports(unitOf([2, 3], ROWS, end.dim, [{ ...steps[0][0], rows: rows[0] }], 1)), 'the head is of one class');
   const both = await pairOf([1, 3]);
   await both.ask(ROWS | TOKENS, [{ ...steps[0][0], id: 9n, rows: rows[0], predict: 5 }]);
 

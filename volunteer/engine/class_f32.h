@@ -5,7 +5,8 @@
 // (redundancy/tolerance.h), and deliberately another one: sums run backwards
 // in strides, halves are rounded to even, activations follow a cubic through
 // the table's points. Products of matrices, and of queries with keys, stay
-// integers. Within four layers its rows are within one of the exact ones.
+// integers. How far its rows come to be from the exact ones, and why, is told
+// in redundancy/tolerance.h.
 // Native only, and never chosen by engine_kernels_pick.
 #ifndef ENGINE_CLASS_F32_H
 #define ENGINE_CLASS_F32_H

@@ -267,7 +267,7 @@ void unit_put_print(const struct unit *unit, struct unit_seq *seq,
     uint64_t seed = unit->header.print_seed;
 
     if (unit->header.kernel_class == ENGINE_CLASS_F32)
-        redun_project(out, seed, redun_seed_reference(seed), row, unit->dim);
+        redun_project(out, seed, seq->in.first + seq->n_prints, row, unit->dim);
     else
         redun_print(out, seed, row, syn1_row_len(unit->dim));
     seq->n_prints++;

@@ -277,7 +277,7 @@ export class WebGpuEngine {
     }
     if (rows.length === 0) return null;
     if (wires) this.device.queue.writeBuffer(/** @type {Graph} */ (this.graph).buffers.given, 0, wires, 0, rows.length * this.wireBytes);
-    return this.submit(rows, heads, notes, 1, unit.returnsRows);
+    return this.submit(rows, heads, notes, 1, unit);
   }
 
   /** Bytes of a row in wire form on the GPU, where an exponent has a word. */
@@ -342,17 +342,17 @@ export class WebGpuEngine {
    * @param {number[][]} heads
    * @param {Note[]} notes      by answer
    * @param {number} steps
-   * @param {boolean} [returnsRows]
+   * @param {{returnsRows: boolean, projects: boolean}} [unit]  none: tokens only
    * @returns {Slice}
    */
-  submit(rows, heads, notes, steps, returnsRows = false) {
+  submit(rows, heads, notes, steps, unit) {
     const graph = /** @type {Graph} */ (this.graph);
     const { buffers } = graph;
     const { queue } = this.device;
     const n = notes.length;
     const probs = notes.some((note) => note.job.seq.logprobs);
     const apart = new Set(rows.map(([slot]) => slot)).size === rows.length;
-    const [source, words] = returnsRows
+    const [source, words] = unit?.returnsRows
       ? [buffers.wires, n * graph.wireWords]
       : [buffers.answers, probs ? ANSWERS + n * PROB_WORDS : n];
     const staging = this.idle.pop() ?? this.device.createBuffer({
@@ -365,7 +365,8 @@ export class WebGpuEngine {
     const encoder = this.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     for (let i = 0; i < steps; i++) graph.step(pass, rows.length, heads.length, apart);
-    if (n && graph.printer) graph.encode(pass, [graph.printer], n);
+    const printer = unit?.projects ? graph.projector : graph.printer;
+    if (n && printer) graph.encode(pass, [printer], n);
     pass.end();
     if (n) {
       encoder.copyBufferToBuffer(buffers.prints, 0, staging, 0, n * 16);

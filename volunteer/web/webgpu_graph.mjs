@@ -85,6 +85,8 @@ export class Graph {
     this.ends = { few: [], many: [] };
     /** @type {Op|null} */
     this.printer = null;
+    /** @type {Op|null} */
+    this.projector = null;
     /** Made by build(). @type {Buffers} */
     this.buffers = /** @type {any} */ (null);
   }
@@ -126,17 +128,24 @@ export class Graph {
       caches: this.model.layers.map((_, i) => up.buffer(pages * Graph.pageBytes(c), `cache ${i}`)),
       none: up.buffer(16, "none"),
     };
-    const [few, many, fewEnds, manyEnds, printer] = await Promise.all([
+    const [few, many, fewEnds, manyEnds, printer, projector] = await Promise.all([
       this.stepOps(false), this.stepOps(true), this.endOps(false), this.endOps(true), this.printOp(),
+      this.model.head ? null : this.projectOp(),
     ]);
     this.layers = { few, many };
     this.ends = { few: fewEnds, many: manyEnds };
     this.printer = printer;
+    this.projector = projector; // no other class computes the head
   }
 
   printOp() {
     const { wires, job, prints } = this.buffers;
     return this.op("fingerprint", { C: this.model.config.dModel }, [wires, job, prints], (n) => [Math.ceil(n / 64), 1]);
+  }
+
+  projectOp() {
+    const { wires, job, prints, rows } = this.buffers;
+    return this.op("project", { C: this.model.config.dModel }, [wires, job, prints, rows], (n) => [n, 1]);
   }
 
   /**

@@ -13,7 +13,7 @@
 
 export const KERNELS = Object.freeze([
   "embed", "unwire", "norm", "norm_qkv", "norm_up", "quantise", "activation", "matmul_row", "matmul_rows",
-  "heads", "attention", "sample", "wire", "fingerprint",
+  "heads", "attention", "sample", "wire", "fingerprint", "project",
 ]);
 const TWINS = ["reduce", "fold"]; // lib files that have a twin with subgroups
 

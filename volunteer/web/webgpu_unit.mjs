@@ -51,6 +51,7 @@ export const Finish = Object.freeze({ GOES_ON: 0, STOPPED: 1, CONTEXT_FULL: 2 })
  * @property {import("./syn1.mjs").Header} header
  * @property {Uint8Array} head     the header's bytes
  * @property {bigint} printSeed
+ * @property {boolean} projects      its fingerprints are tolerant ones
  * @property {boolean} returnsRows
  * @property {UnitSeq[]} seqs
  *
@@ -162,7 +163,8 @@ function readSeq(frame, v, at, end, header) {
  */
 export function isForSpan(frame, limits) {
   const h = parseHeader(frame, Kind.UNIT);
-  return h.spanFirst === limits.spanFirst && h.spanEnd === limits.spanEnd && h.model === limits.model && frame[30] === 0;
+  const classes = limits.spanEnd === limits.nShards ? 1 : 2;
+  return h.spanFirst === limits.spanFirst && h.spanEnd === limits.spanEnd && h.model === limits.model && frame[30] < classes;
 }
 
 /**
@@ -207,7 +209,7 @@ export function readUnit(frame, limits) {
   }
   must(at === end, "its length does not add up");
   const returnsRows = limits.spanEnd < limits.nShards && (flags & PRINTS_ONLY) === 0;
-  return { header, head: frame.slice(0, HEADER_LEN), printSeed: v.getBigUint64(56, true), returnsRows, seqs };
+  return { header, head: frame.slice(0, HEADER_LEN), printSeed: v.getBigUint64(56, true), projects: frame[30] === 1, returnsRows, seqs };
 }
 
 /**
