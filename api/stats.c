@@ -181,6 +181,15 @@ static void grid_metrics(FILE *out, const struct sched_stats *s)
     metric(out, "check_wait_longest_seconds", "gauge",
            "The longest that a line waited for its check to start, ever.",
            (double)s->check_wait_ms / 1000);
+    metric(out, "span_rows_total", "counter",
+           "Rows of generated tokens that spans of split models computed.",
+           (double)s->span_rows);
+    metric(out, "span_rows_lost_total", "counter",
+           "Of these, those lost with a volunteer and computed again.",
+           (double)s->span_rows_lost);
+    metric(out, "span_rows_rebuilt_total", "counter",
+           "Rows computed to have their KV on another volunteer.",
+           (double)s->span_rows_rebuilt);
     metric(out, "jobs", "gauge", "Jobs waiting or due.", (double)s->jobs);
     metric(out, "callbacks", "gauge", "Callbacks waiting or due.",
            (double)s->callbacks);

@@ -57,6 +57,9 @@ static void read_head(struct sched_walk *walk, struct sched_stats *s)
     s->bans = sched_walk_u64(walk);
     s->checks = sched_walk_u64(walk);
     s->check_wait_ms = sched_walk_u64(walk);
+    s->span_rows = sched_walk_u64(walk);
+    s->span_rows_lost = sched_walk_u64(walk);
+    s->span_rows_rebuilt = sched_walk_u64(walk);
 }
 
 static void read_volunteer(struct sched_walk *walk,

@@ -28,7 +28,11 @@ struct sched_stats {
     uint64_t jobs, callbacks;                         // waiting or due
     uint64_t bans, checks;  // ever; checks that were given out
     uint64_t check_wait_ms; // the longest that one had waited for that
-    size_t n_volunteers;    // listed, at most 100
+    // Rows of generated tokens, counted at each span of a split model:
+    // computed, and lost with a volunteer, so that they were computed again;
+    // and rows computed to have their KV where another volunteer went on. Ever.
+    uint64_t span_rows, span_rows_lost, span_rows_rebuilt;
+    size_t n_volunteers; // listed, at most 100
     const struct sched_volunteer_stats *volunteers;
 };
 

@@ -23,6 +23,23 @@ export function launchChromium(args = []) {
 }
 
 /**
+ * As launchChromium, but a process of its own that a test may kill or freeze.
+ * @param {string[]} [args] more arguments
+ */
+export function launchChromiumServer(args = []) {
+  return chromium.launchServer({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    headless: true,
+    args: [...CHROMIUM_ARGS, ...args],
+  });
+}
+
+/** The browser behind that process. @param {import('playwright-core').BrowserServer} server */
+export function connectTo(server) {
+  return chromium.connect(server.wsEndpoint());
+}
+
+/**
  * Open the contribute page once a name, each with a storage of its own, so
  * that each is an account of its own.
  * @param {string} url of the grid

@@ -66,7 +66,7 @@ local function make_room(x, c, sid)
   local idle = {}
   for _, t in ipairs(R('SMEMBERS', volunteer.key(x, c.vid) .. ':st')) do
     local id, f = t:match('(%d+):(%d+)')
-    if tonumber(id) > tonumber(sid) and not R('ZSCORE', volunteer.key(x, c.vid) .. ':g', t) and
+    if tonumber(f) == c.f and tonumber(id) > tonumber(sid) and not R('ZSCORE', volunteer.key(x, c.vid) .. ':g', t) and
        (R('HGET', x.P .. 's:' .. id .. ':g', 'u' .. f) or '') == '' then
       table.insert(idle, {tonumber(id), tonumber(f)})
     end
@@ -106,8 +106,11 @@ local function add_new(x, c)
   local queue = x.P .. 'q:' .. c.m
   local holders = R('SCARD', stage.holders_key(x, c.m, c.f, c.e))
   local share = math.ceil(R('ZCARD', queue) / math.max(holders, 1)) + c.fresh
+  local left = stage.room(x, c.m, path)
   for _, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
-    if not room(c) or c.fresh >= share or c.rows <= 0 then return end
+    if not room(c) or c.fresh >= share or c.rows <= 0 or left <= 0 then
+      return
+    end
     local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'np', 'mt', 'own',
                         'bad', 'tag')
     if not s.b then
@@ -117,6 +120,7 @@ local function add_new(x, c)
         c.full = true
         return
       end
+      left = left - 1
       if add(x, c, sid) then
         c.fresh = c.fresh + 1
       else
@@ -180,12 +184,24 @@ local function in_hand(x, vid)
   return n
 end
 
+-- Sequences that vid keeps for a span that begins at f; it holds n spans.
+local function kept(x, vid, f, n)
+  local key = volunteer.key(x, vid) .. ':st'
+  if n == 1 then return R('SCARD', key) end
+  local count = 0
+  for _, member in ipairs(R('SMEMBERS', key)) do
+    if tonumber(member:match(':(%d+)')) == f then count = count + 1 end
+  end
+  return count
+end
+
 -- The next unit for one of the partial spans of vid, or nil. spans: list of
 -- {m, f, e}; the rest as for take.unit. Says in ask.full if only the log's
 -- budget stood against it.
 function flow.unit(x, vid, v, ask, p, held)
-  local mine = R('SCARD', volunteer.key(x, vid) .. ':st')
-  local slots = ask.slots + in_hand(x, vid) - mine
+  if #ask.spans == 0 then return nil end
+  local all = ask.slots + in_hand(x, vid) -- for each of its spans
+  stage.slots(x, vid, v, all)
   for _, t in ipairs(ask.spans) do
     local m, f, e = unpack(t)
     local M = take.model(x, m, p, ask.seed)
@@ -193,7 +209,7 @@ function flow.unit(x, vid, v, ask, p, held)
       local N = tonumber(M.span)
       local c = {
         m = m, M = M, N = N, p = p, vid = vid, v = v, f = f, e = e, held = held,
-        n = 0, fresh = 0, slots = slots, at = 0, picked = {},
+        n = 0, fresh = 0, slots = all - kept(x, vid, f, #ask.spans), at = 0, picked = {},
         rows = math.min(ROWS, math.floor(BYTES / log.row_len(tonumber(M.d)))),
         holders = R('SCARD', stage.holders_key(x, m, f, e)),
       }
@@ -244,6 +260,8 @@ function flow.take(x, p, vid, v, act, M)
   stage.own(x, sid, s, G, f, vid)
   stage.set(x, sid, G, {['u' .. f] = '', ['k' .. f] = to})
   local had = stage.num(G, 'r', e) -- at the head: rows that it has read
+  local new, rebuilt = stage.generated(s, G, r)
+  x.rows, x.rebuilt = (x.rows or 0) + new, (x.rebuilt or 0) + rebuilt
   if to > had then
     s.sn = stints_with(s, r, vid, v, had, to)
     R('HSET', sequence.key(x, sid), 'sn', s.sn)
@@ -306,6 +324,8 @@ function flow.measure(x, vid, v, U, compute_us)
   if tonumber(v.prate) then rate = (tonumber(v.prate) * 3 + rate) / 4 end
   v.prate = string.format('%.3f', math.max(rate, 0.01))
   R('HSET', volunteer.key(x, vid), 'prate', v.prate)
+  base.count(x, 'gr', x.rows or 0)
+  if (x.rebuilt or 0) > 0 then base.count(x, 'grb', x.rebuilt) end
   local n = R('HINCRBY', volunteer.key(x, vid), 'units', 1)
   if n % REPLAN == 0 then plan.touch(x) end
 end

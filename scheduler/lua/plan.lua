@@ -2,7 +2,8 @@
 -- decided here is decided in C (plan_make.h), from a snapshot and at its version.
 --   p:<m>    hash  path  boundaries of new sequences, packed u16; miss  1-based
 --                  number of the first shard that nobody is to hold, 0: none;
---                  pin  a path that the operator wants
+--                  pin  a path that the operator wants; open  sequences that
+--                  are on a path and not finished
 --   p:<m>:v  hash  id or name of a volunteer -> span that the operator wants it
 --                  to hold, packed u16
 --   In a volunteer's hash: as  what it is to hold: 16 bytes of model id, u16

@@ -2,7 +2,7 @@
 -- state g and has a path, the boundaries of its stages; a stage is named by its
 -- first boundary f. s:<n>:g, there while the sequence has a path:
 --   path  packed list of boundaries, 0 first and the number of shards last
---   lb    bytes reserved in the log    d  width of a row
+--   lb    bytes reserved in the log    d  width of a row   on  "1": not finished
 --   r<b>  rows in the log at boundary b; at the last: rows the head has read
 --   o<f>  volunteer that keeps the stage's KV, ""; k<f>  rows of KV there
 --   u<f>  unit that the stage is in, ""; w<f>  the last one that was lost
@@ -15,6 +15,7 @@
 -- and further
 --   v:<id>:st        set   all stages of that owner
 --   h:<m>:<f>-<e>    set   volunteers that hold that span
+--   cap              hash  "<m>:<f>-<e>" -> sequences that its holders can keep
 --   blocked          zset  spans "<m>:<f>-<e>" for which stages are ready, but
 --                    which nobody holds -> since when
 -- Stints of such a sequence count rows, not tokens, and have the stage's
@@ -117,7 +118,9 @@ function stage.open(x, p, sid, s, M, path)
   local d = tonumber(M.d)
   local bytes = log.reserve(x, p, n, #path - 2, log.row_len(d))
   if not bytes then return false end
-  R('HSET', stage.key(x, sid), 'path', cmsgpack.pack(path), 'lb', bytes, 'd', d)
+  R('HSET', stage.key(x, sid), 'path', cmsgpack.pack(path), 'lb', bytes, 'd', d,
+    'on', '1')
+  R('HINCRBY', x.P .. 'p:' .. s.m, 'open', 1)
   fair.taken(x, 'q:' .. s.m, s.tag)
   sequence.unqueue(x, sid, s)
   sequence.move(x, sid, s, 'g')
@@ -131,6 +134,11 @@ function stage.close(x, sid, s, G)
     stage.own(x, sid, s, G, f, '')
     unqueue(x, sid, s.m, G, f)
     stage.set(x, sid, G, {['u' .. f] = '', ['w' .. f] = ''})
+  end
+  if G.on == '1' then
+    stage.set(x, sid, G, {on = ''})
+    R('HINCRBY', x.P .. 'p:' .. s.m, 'open', -1)
+    x.wake = x.wake or R('EXISTS', x.P .. 'q:' .. s.m) == 1
   end
 end
 
@@ -183,6 +191,17 @@ function stage.overdue(x, member)
   end
 end
 
+-- Of the rows of unit row r: those of generated tokens that nobody had computed
+-- yet, and those that are there only to have their KV again. In g: gr  the former,
+-- taken in, of all stages; grl  those lost with a unit; grb  the latter.
+function stage.generated(s, G, r)
+  local to = r[3] + r[4]
+  local had = math.max(stage.num(G, 'r', r[10]),
+                       stage.num(G, 'r', G.path[#G.path]))
+  return math.max(to - math.max(had, r[3], tonumber(s.np)), 0),
+    math.max(math.min(had, to) - r[3], 0)
+end
+
 -- One stage of a unit that has ended without a result. again: the volunteer's
 -- KV is as it was.
 function stage.back(x, u, vid, r, again)
@@ -190,18 +209,30 @@ function stage.back(x, u, vid, r, again)
   local G = stage.load(x, sid)
   if not G or stage.text(G, 'u', f) ~= u then return end
   local s = base.load(sequence.key(x, sid), unpack(SEQUENCE))
+  if not again then base.count(x, 'grl', (stage.generated(s, G, r))) end
   R('HINCRBY', sequence.key(x, sid), 'at', 1)
   stage.set(x, sid, G, {['u' .. f] = '', ['w' .. f] = u})
   if not again then stage.own(x, sid, s, G, f, '') end
   stage.offer(x, sid, s, G, f)
 end
 
+-- Its holders can keep n more sequences (or fewer).
+local function capacity(x, name, n)
+  if n == 0 then return end
+  if R('HINCRBY', x.P .. 'cap', name, n) <= 0 then
+    R('HDEL', x.P .. 'cap', name)
+  end
+  local m = name:match('%x+')
+  if n > 0 and R('EXISTS', x.P .. 'q:' .. m) == 1 then x.wake = true end
+end
+
 -- What a volunteer holds has changed: spans is a list of {m, f, e}.
 function stage.holds(x, vid, spans)
   local key = volunteer.key(x, vid)
-  local now = {}
+  local now, slots = {}, tonumber(R('HGET', key, 'sl')) or 0
   for _, t in ipairs(spans) do now[t[1] .. ':' .. t[2] .. '-' .. t[3]] = true end
   for _, name in ipairs(R('SMEMBERS', key .. ':sp')) do
+    capacity(x, name, -slots)
     if not now[name] then
       R('SREM', x.P .. 'h:' .. name, vid)
       if R('EXISTS', x.P .. 'h:' .. name) == 0 and
@@ -214,9 +245,36 @@ function stage.holds(x, vid, spans)
   for name in pairs(now) do
     R('SADD', x.P .. 'h:' .. name, vid)
     R('SADD', key .. ':sp', name)
+    capacity(x, name, slots)
   end
   stage.strip(x, vid, now)
   plan.touch(x)
+end
+
+-- How many sequences a volunteer keeps at a time; v has sl as it was.
+function stage.slots(x, vid, v, n)
+  local more = n - (tonumber(v.sl) or 0)
+  if more == 0 then return end
+  local key = volunteer.key(x, vid)
+  R('HSET', key, 'sl', n)
+  for _, name in ipairs(R('SMEMBERS', key .. ':sp')) do
+    capacity(x, name, more)
+  end
+end
+
+-- How many more sequences of m may begin on this path: as many as every stage
+-- has room for, when one of those that hold its span should leave; one, at
+-- least, has it.
+function stage.room(x, m, path)
+  local least
+  for i = 1, #path - 1 do
+    local name = m .. ':' .. path[i] .. '-' .. path[i + 1]
+    local n = tonumber(R('HGET', x.P .. 'cap', name)) or 0
+    local holders = R('SCARD', x.P .. 'h:' .. name)
+    if holders > 1 then n = n - math.ceil(n / holders) end
+    least = math.min(least or n, n)
+  end
+  return math.max(least, 1) - (tonumber(R('HGET', x.P .. 'p:' .. m, 'open')) or 0)
 end
 
 -- Is there somebody for every stage of the path?

@@ -56,13 +56,14 @@ end
 -- stats: ARGV 1 how many volunteers to list. Returns {online, referees, queued,
 -- running, checking, confirmed, failed, tokens, tokens in the last 10 s, units,
 -- faults, disagreements, rollbacks, units out, jobs, callbacks, bans,
--- checks given out, longest wait of one for that (ms), then for each
--- volunteer: name, backend, account, doing, referee, rate, units, sequences}
+-- checks given out, longest wait of one for that (ms), rows of generated tokens
+-- that spans made, that were lost, rows made for KV again (stage.lua), then for
+-- each volunteer: name, backend, account, doing, referee, rate, units, sequences}
 local function get(keys, args)
   local x = base.open(keys)
   local g = base.load(x.P .. 'g', 'n_q', 'n_r', 'n_c', 'confirmed', 'failed',
                       'tokens', 'units', 'faults', 'disagreements', 'rollbacks',
-                      'bans', 'cwn', 'cwm')
+                      'bans', 'cwn', 'cwm', 'gr', 'grl', 'grb')
   local refs, tokens = R('SCARD', x.P .. 'refs'), 0
   for i = 1, 10 do
     tokens = tokens + (R('GET', x.P .. 'tps:' .. (x.sec - i)) or 0)
@@ -73,7 +74,7 @@ local function get(keys, args)
     g.faults or 0, g.disagreements or 0, g.rollbacks or 0,
     R('ZCARD', x.P .. 'units'), R('ZCARD', x.P .. 'j:ingest') +
     R('ZCARD', x.P .. 'j:output'), R('ZCARD', x.P .. 'events'), g.bans or 0,
-    g.cwn or 0, g.cwm or 0,
+    g.cwn or 0, g.cwm or 0, g.gr or 0, g.grl or 0, g.grb or 0,
   }
   for _, id in ipairs(R('ZRANGE', x.P .. 'vols', 0, args[1] - 1)) do
     local key = volunteer.key(x, id)

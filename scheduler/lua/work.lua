@@ -63,7 +63,7 @@ local function work(keys, args)
   local key = volunteer.key(x, vid)
   local v = base.load(key, 'th', 'a', 'name', 'be', 'ref', 'an', 'ao', 'ar',
                       'rate', 't_res', 'rep', 'prate', 'lst', 'fz', 'as', 'mem',
-                      'block')
+                      'block', 'sl')
   if v.th ~= args[2] then return {'denied'} end
   local last, outcome = tonumber(v.an), tonumber(v.ao)
   if number < last then return {'old'} end

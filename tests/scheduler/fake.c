@@ -360,8 +360,13 @@ static void build_call(struct fake *f, int which, uint32_t wait_ms)
         f->held[which] = f->held[f->n_held];
     }
     for (size_t i = 0; i < f->n_held; i++) {
-        memcpy(held + i * SYN1_ID_LEN, f->held[i].frame + 32, SYN1_ID_LEN);
+        struct syn1_frame unit;
+
+        CHECK_EQ(syn1_parse(f->held[i].frame, f->held[i].len, &unit), ERR_OK);
+        memcpy(held + i * SYN1_ID_LEN, unit.header.unit, SYN1_ID_LEN);
         call.n_held++;
+        call.slots -=
+            call.slots < unit.header.n_seqs ? call.slots : unit.header.n_seqs;
     }
     syn1_begin(&b, &header);
     syn1_put_call(&b, &call);

@@ -7,6 +7,7 @@
 #include "scheduler/state.h"
 
 #define CELL "syn:{0}:"
+#define OPEN "HGET " CELL "p:01020304000000000000000000000000 open"
 
 enum { FAKES_MAX = 12 };
 
@@ -168,6 +169,36 @@ static void the_log_keeps_to_its_budget(void)
     team_leaves(&w, f, n);
 }
 
+// No more lines begin than the stage with the least room can keep, with that of
+// one of its volunteers left free; and it is known when they have ended.
+static void lines_wait_until_every_stage_has_room(void)
+{
+    static const uint16_t path[] = {0, 2, 4, 6};
+    enum { EACH = 2, FEW = 4, MOST = EACH * FEW / 2 };
+    static struct fake f[FAKES_MAX];
+    struct world w;
+    long long most = 0;
+
+    world_init(&w, NULL);
+    int n = team(&w, f, path, 4, EACH);
+    f[4].slots = f[5].slots = FEW;
+    world_batch(&w, "batch_1", 30, false);
+    for (int k = 0; k < n; k++)
+        fake_go(&f[k]);
+    while (world_redis(&w, "HGET " CELL "b:batch_1 st") != 2) {
+        long long open = world_redis(&w, OPEN);
+
+        if (world_redis(&w, "HLEN " CELL "cap") == 3)
+            most = open > most ? open : most;
+        world_run(&w, 1);
+    }
+    CHECK(most > 1 && most <= MOST);
+    CHECK_EQ(world_redis(&w, OPEN), 0);
+    world_check(&w, "batch_1", 30, false, true);
+    fakes_output(&w, "batch_1");
+    team_leaves(&w, f, n);
+}
+
 static void a_wrong_row_is_caught_and_rolled_back(void)
 {
     for (int liar = 0; liar < 6; liar += 2) {
@@ -252,6 +283,7 @@ int main(void)
     plans_are_made_and_changed_under_way();
     lost_volunteers_are_replaced_from_the_log();
     the_log_keeps_to_its_budget();
+    lines_wait_until_every_stage_has_room();
     a_wrong_row_is_caught_and_rolled_back();
     spans_give_the_text_of_the_whole_model();
     return 0;

@@ -17,6 +17,7 @@
 
 enum {
     SEQS_MAX = 64, // sequences held by one engine, at most
+    SEQS_MIN = 4,  // with less room than for these, the oldest span makes way
     FOLDERS_MAX = 64,
 };
 
@@ -163,13 +164,13 @@ static uint64_t entry_bytes(const struct entry *entry, uint64_t n)
     return entry->model.n_bytes + entry->need.fixed + n * entry->need.kv_each;
 }
 
-// What all open spans take, each with the KV of one sequence.
-static uint64_t least_bytes(const struct native_models *models)
+// What all open spans take, each with the KV of n sequences.
+static uint64_t open_bytes(const struct native_models *models, uint64_t n)
 {
     uint64_t sum = 0;
 
     for (size_t i = 0; i < models->n_entries; i++)
-        sum += entry_bytes(models->entries[i], 1);
+        sum += entry_bytes(models->entries[i], n);
     return sum;
 }
 
@@ -235,6 +236,16 @@ static void oldest_close(struct native_models *models)
         models->entries[i] = models->entries[i + 1];
 }
 
+// Would the span, beside those that are open, leave too little room for KV?
+static bool is_cramped(const struct native_models *models,
+                       const struct entry *entry)
+{
+    uint64_t n = seqs_max(models) < SEQS_MIN ? seqs_max(models) : SEQS_MIN;
+
+    return models->n_entries && open_bytes(models, n) + entry_bytes(entry, n) >
+                                    models->config.memory;
+}
+
 // Make room for the span, closing others if need be, and bind its engine.
 static enum err engine_bind(struct native_models *models, struct entry *entry,
                             const struct engine_shard *views, struct why why)
@@ -255,12 +266,18 @@ static enum err engine_bind(struct native_models *models, struct entry *entry,
     }
     if (err)
         return err;
-    while (models->n_entries == NATIVE_MODELS_MAX ||
-           (err = options_fit(models, entry, views, least_bytes(models),
-                              &options, why)) == ERR_FULL)
-        oldest_close(models);
-    if (err)
-        return err;
+    do {
+        err = models->n_entries < NATIVE_MODELS_MAX
+                  ? options_fit(models, entry, views, open_bytes(models, 1),
+                                &options, why)
+                  : ERR_FULL;
+        if (err && err != ERR_FULL)
+            return err;
+        if (err || is_cramped(models, entry)) {
+            oldest_close(models);
+            err = ERR_FULL;
+        }
+    } while (err);
     kv_share(models, entry);
     options.kv_bytes = entry->model.n_slots * entry->need.kv_each;
     return engine_new(views, entry->n, &options, &entry->model.engine, why.text,
