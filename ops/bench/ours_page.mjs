@@ -123,25 +123,50 @@ export async function cacheShards(dir, model) {
   }
 }
 
-/** Seconds from nothing but cached shards to the first token, in a worker as
- * the contribute page does it. @param {string} wasm url @param {Manifest} model */
-export async function firstToken(wasm, model) {
-  const start = performance.now();
+/** An engine in a worker with the cached shards, as the contribute page has it.
+ * @param {string} wasm url @param {Manifest} model @param {number} threads */
+async function openCached(wasm, model, threads) {
   const engine = new RemoteEngine();
   const store = await openStore('opfs');
-  const opened = engine.open(new URL(wasm, location.href).href);
+  const opened = engine.open(new URL(wasm, location.href).href, 'never', { threads, most: threads });
   const shards = await Promise.all(model.shards.map(async ({ file, bytes, sha256 }) => {
     const blob = await store.get(sha256, bytes);
     if (!blob) throw new Error(`${file} is not cached`);
     return { name: file, sha256, blob };
   }));
   await opened;
-  await engine.load(model.id, shards, MEMORY);
+  const loaded = await engine.load(model.id, shards, MEMORY);
+  if (loaded.threads !== threads) throw new Error(`${loaded.threads} of ${threads} threads compute`);
+  return engine;
+}
+
+/** Seconds from nothing but cached shards to the first token.
+ * @param {string} wasm url @param {Manifest} model */
+export async function firstToken(wasm, model) {
+  const start = performance.now();
+  const engine = await openCached(wasm, model, navigator.hardwareConcurrency);
   const { result } = await engine.run(unit(model, { id: 1, sequences: 1, first: 0, rows: SHORT_PROMPT, maxNew: 1 }));
   const seconds = (performance.now() - start) / 1e3;
   checkResult(result, 1);
   engine.end('measured');
   return seconds;
+}
+
+/** An engine whose number of threads changes. @param {string} wasm url @param {Manifest} model */
+export async function openThreads(wasm, model) {
+  const engine = await openCached(wasm, model, 2);
+  return {
+    /** Prompt tokens a second. @param {number} rows @param {number} threads */
+    async prompt(rows, threads) {
+      await engine.useThreads(threads);
+      const frame = unit(model, { id: 1, sequences: 1, first: 0, rows, maxNew: 1 });
+      const start = performance.now();
+      const { result } = await engine.run(frame);
+      const seconds = (performance.now() - start) / 1e3;
+      checkResult(result, 1);
+      return rows / seconds;
+    },
+  };
 }
 
 /** What a browser can do at most, and the product alone. @param {string} wasm url of limits.wasm */

@@ -16,7 +16,9 @@ set(CMAKE_AR ${LLVM_AR} CACHE FILEPATH "")
 set(CMAKE_RANLIB ${LLVM_RANLIB} CACHE FILEPATH "")
 set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
 
-add_compile_options(-msimd128 -mbulk-memory)
+# Atomics: the same objects go into modules of one thread and of several, and
+# without it the compiler may assume that there is but one.
+add_compile_options(-msimd128 -mbulk-memory -matomics)
 set(CMAKE_EXECUTABLE_SUFFIX_C .wasm)
 set(CMAKE_C_LINK_EXECUTABLE
   "wasm-ld-19 <LINK_FLAGS> <OBJECTS> -o <TARGET> <LINK_LIBRARIES>")

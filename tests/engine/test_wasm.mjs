@@ -1,13 +1,18 @@
 // @ts-check
 // The engine as WebAssembly: every kernel equals the reference, and the
-// committed digests, of results and of fingerprints, come out, with plain and with relaxed SIMD, in Node and in
-// Chromium. `cmake --build --preset wasm` makes the modules.
+// committed digests, of results and of fingerprints, come out, with plain and
+// with relaxed SIMD, on one thread and on several, in Node and in Chromium.
+// `cmake --build --preset wasm` makes the modules.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
+
+import { servePages } from "../../ops/bench/page_server.mjs";
+import { NodeThread } from "./thread_node.mjs";
+import { checkThreads, startTwins } from "./threads_check.mjs";
 
 const BUILD = new URL("../../build/wasm/", import.meta.url);
 
@@ -29,11 +34,14 @@ async function runCheck({ base64, check, isa }) {
   const { instance } = await WebAssembly.instantiate(bytes, {});
   const wasm = /** @type {any} */ (instance.exports);
   wasm._initialize();
-  const ptr = wasm[check](isa) >>> 0;
+  const ptr = wasm[check](isa, 0, 0, 1) >>> 0;
   if (ptr === 0) return "the module has no such kernels";
   const rest = new Uint8Array(wasm.memory.buffer, ptr);
   return new TextDecoder().decode(rest.slice(0, rest.indexOf(0)));
 }
+
+/** @param {string} folder */
+const root = (folder) => fileURLToPath(new URL(`../../${folder}`, import.meta.url));
 
 /** @type {import("playwright-core").Browser} */
 let browser;
@@ -70,4 +78,46 @@ test("a module without relaxed kernels says so", async () => {
   const bytes = await readFile(fileURLToPath(new URL("twins-simd.wasm", BUILD)));
   const job = { base64: bytes.toString("base64"), check: "twins", isa: KERNELS.relaxed };
   assert.equal(await runCheck(job), "the module has no such kernels");
+});
+
+for (const [file, isa] of [["twins-simd-threads.wasm", KERNELS.simd], ["twins-relaxed-threads.wasm", KERNELS.relaxed]])
+  test(`${file}: the digest of 1, 2 and 3 threads in Node and Chromium`, async () => {
+    const bytes = await readFile(fileURLToPath(new URL(String(file), BUILD)));
+    assert.equal(await checkThreads(bytes, Number(isa), () => new NodeThread()), "");
+    const server = await servePages({ "/volunteer/": root("volunteer"), "/tests/": root("tests"), "/wasm/": fileURLToPath(BUILD) });
+    const isolated = await browser.newPage();
+    try {
+      await isolated.goto(server.url);
+      const why = await isolated.evaluate(({ file, isa }) => new Promise((resolve) => {
+        const worker = new Worker("/tests/engine/threads_check.mjs", { type: "module" });
+        worker.onmessage = ({ data }) => resolve(data);
+        worker.onerror = (event) => resolve(event.message || "the worker did not start");
+        worker.postMessage({ url: `/wasm/${file}`, isa });
+      }), { file, isa });
+      assert.equal(why, "");
+    } finally {
+      await isolated.close();
+      server.close();
+    }
+  });
+
+test("where a thread does not start there is one, and the same digest", async () => {
+  const bytes = await readFile(fileURLToPath(new URL("twins-simd-threads.wasm", BUILD)));
+  let started = 0;
+  const missing = new URL("no_such_file.mjs", import.meta.url);
+  const twins = await startTwins(bytes, () => new NodeThread(started++ ? missing : undefined));
+  assert.equal(await twins.threads.resize(3), 1);
+  assert.match(String(twins.threads.broken), /no_such_file/);
+  assert.equal(twins.digest(KERNELS.simd), "");
+  assert.equal(await twins.threads.resize(2), 1, "no other is started");
+  assert.equal(started, 2);
+});
+
+test("a thread that fails fails the unit, and does not hold it up", async () => {
+  const bytes = await readFile(fileURLToPath(new URL("twins-simd-threads.wasm", BUILD)));
+  const twins = await startTwins(bytes, () => new NodeThread());
+  assert.equal(await twins.threads.resize(2), 2);
+  twins.lose();
+  assert.throws(() => twins.digest(KERNELS.simd), WebAssembly.RuntimeError);
+  twins.threads.end("lost");
 });

@@ -8,10 +8,13 @@
 
 enum { TEXT_LEN = 128 };
 
-// What went wrong, one line; empty if all is well. NULL: this module has no
-// such kernels. The caller frees nothing: a module is used for one call.
+// What went wrong, one line (digest: with n_workers over a pool of pool.h, or
+// NULL and 1); empty if all is well. NULL: this
+// module has no such kernels. The caller frees nothing: a module is used for
+// one call.
 const char *wasm_twins(enum engine_isa isa);
-const char *wasm_digest(enum engine_isa isa);
+const char *wasm_digest(enum engine_isa isa, engine_parallel_fn *parallel,
+                        void *ctx, uint32_t n_workers);
 const char *wasm_prints(enum engine_isa isa); // of no instruction set
 
 __attribute__((export_name("twins"))) const char *
@@ -27,9 +30,13 @@ wasm_twins(enum engine_isa isa)
 }
 
 __attribute__((export_name("digest"))) const char *
-wasm_digest(enum engine_isa isa)
+wasm_digest(enum engine_isa isa, engine_parallel_fn *parallel, void *ctx,
+            uint32_t n_workers)
 {
-    struct engine_options options = {.kernels = engine_kernels_pick(isa)};
+    struct engine_options options = {.kernels = engine_kernels_pick(isa),
+                                     .parallel = parallel,
+                                     .parallel_ctx = ctx,
+                                     .n_workers = n_workers};
     uint8_t digest[SHA256_LEN];
     char *text = calloc(1, TEXT_LEN);
 

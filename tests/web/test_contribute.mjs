@@ -4,7 +4,7 @@
 // @ts-check
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test, { after, before } from 'node:test';
@@ -128,6 +128,49 @@ test('two browsers compute, and the referee checks what newcomers made', async (
   await online(0);
 });
 
+/** Threads of this test's browsers that are web workers. @param {number} [parent] a process @returns {number} */
+function workerThreads(parent = process.pid) {
+  const lines = (/** @type {string} */ file) => {
+    try {
+      return readFileSync(file, 'utf8').trim();
+    } catch {
+      return ''; // it has just ended
+    }
+  };
+  const threads = existsSync(`/proc/${parent}/task`) ? readdirSync(`/proc/${parent}/task`) : [];
+  return threads.reduce((n, thread) => {
+    const own = Number(lines(`/proc/${parent}/task/${thread}/comm`) === 'DedicatedWorker');
+    const children = lines(`/proc/${parent}/task/${thread}/children`).split(' ').filter(Boolean);
+    return n + own + children.reduce((sum, child) => sum + workerThreads(Number(child)), 0);
+  }, 0);
+}
+
+test('a page computes with as many threads as it is told, and none outlive it', async () => {
+  const threads = (/** @type {number} */ n) => async () => workerThreads() === n;
+  const says = (/** @type {number} */ n) => n === 1 ? /One processor thread computes/ : new RegExp(`${n} processor threads compute`);
+  const page = await openPage('?autostart=1&intensity=100&name=threads');
+  assert.equal(await page.evaluate(() => crossOriginIsolated), true);
+  const most = Math.min(16, await page.evaluate(() => navigator.hardwareConcurrency));
+  await reached(page, /waiting/);
+  assert.match((await page.textContent('#held')) ?? '', says(most));
+  await until(threads(2 + most - 1), 'volunteer, engine and its threads', LIMIT_MS);
+  await computed('threads');
+  const few = Math.ceil(most / 4);
+  await page.check('input[name=intensity][value="25"]', { force: true });
+  await until(async () => says(few).test((await page.textContent('#held')) ?? ''), 'fewer threads', LIMIT_MS);
+  await until(threads(2 + few - 1), 'threads that left', LIMIT_MS);
+  await page.check('input[name=intensity][value="100"]', { force: true });
+  await until(threads(2 + most - 1), 'threads that came back', LIMIT_MS);
+  await computed('threads again');
+  await page.click('#toggle');
+  await until(threads(1), 'volunteer without an engine', LIMIT_MS);
+  await page.click('#toggle');
+  await until(threads(2 + most - 1), 'threads of a new engine', LIMIT_MS);
+  await page.context().close();
+  await until(threads(0), 'end of all threads', LIMIT_MS);
+  await online(0);
+});
+
 test('finished sequences make room for new ones', async () => {
   const page = await openPage('?autostart=1&intensity=100&name=vera');
   await reached(page, /waiting/);
@@ -209,11 +252,12 @@ test('the page pauses while it is hidden or on battery, if told so', async () =>
 
 test('an engine that cannot be used gives way to the plain one', async () => {
   const context = await browser.newContext();
-  await context.route('**/synapse-relaxed.wasm', (route) => route.fulfill({ status: 200, body: 'not a module' }));
+  await context.route('**/synapse-relaxed*.wasm', (route) => route.fulfill({ status: 200, body: 'not a module' }));
   const page = await context.newPage();
   await page.goto(`${grid.url}/contribute?autostart=1&intensity=100&name=simple`);
   await reached(page, /waiting/);
   assert.match((await page.textContent('#trouble')) ?? '', /synapse-relaxed\.wasm cannot be used here/);
+  assert.match((await page.textContent('#held')) ?? '', /processor threads? computes?/);
   assert.equal((await grid.ask('/v1/stats')).volunteers.find((/** @type {any} */ v) => v.name === 'simple').backend, 'wasm-simd');
   const lines = await computed('simple');
   assert.deepEqual([...computers(lines)], ['simple']);
@@ -292,7 +336,8 @@ test('without a secure context the page says what is missing, and computes', asy
   const page = await openPage('?autostart=1&intensity=100&name=plain', { base });
   assert.equal(await page.evaluate(() => isSecureContext), false);
   await reached(page, /waiting/);
-  assert.match((await page.textContent('#features')) ?? '', /not secure \(https\)/);
+  assert.match((await page.textContent('#features')) ?? '', /not secure \(https\)[^]*one computes/);
+  assert.match((await page.textContent('#held')) ?? '', /One processor thread computes/);
   const lines = await computed('insecure');
   assert.deepEqual([...computers(lines)], ['plain']);
   await page.context().close();

@@ -155,7 +155,7 @@ const table = {
   trouble: (/** @type {{text: string}} */ m) => showTrouble(m.text),
   held: (/** @type {import("./messages.mjs").Held} */ m) => {
     const node = element('held', HTMLElement);
-    node.textContent = heldWords(m.spans, m.bytes);
+    node.textContent = heldWords(m.spans, m.bytes, m.threads);
     node.hidden = m.spans.length === 0;
   },
   engine: (/** @type {{text: string}} */ m) => {

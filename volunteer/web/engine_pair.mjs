@@ -29,7 +29,9 @@ async function trial(engine, shard) {
   await engine.run(unit);
   const start = performance.now();
   await engine.run(unit);
-  return performance.now() - start;
+  const ms = performance.now() - start;
+  engine.close();
+  return ms;
 }
 
 /**
@@ -37,9 +39,10 @@ async function trial(engine, shard) {
  * @param {() => Promise<WasmEngine>} newWasm
  * @param {GPU|undefined} gpu
  * @param {boolean} always  whenever it gets the known unit right
+ * @param {number} threads  that WASM would compute with
  * @returns {Promise<Choice>}
  */
-async function choose(newWasm, gpu, always) {
+async function choose(newWasm, gpu, always, threads) {
   const wasm = await newWasm();
   const start = () => WebGpuEngine.start(gpu, { newHasher: () => wasm.newHasher() });
   const first = await start();
@@ -59,9 +62,8 @@ async function choose(newWasm, gpu, always) {
   const hash = wasm.newHasher();
   hash.update(new Uint8Array(await blob.arrayBuffer()));
   const shard = { name: 'trial', blob, sha256: hash.hex() };
-  const second = await start();
-  const gpuMs = await trial(second, shard);
-  second.close();
+  const gpuMs = await trial(await start(), shard);
+  await wasm.useThreads(threads);
   const wasmMs = await trial(wasm, shard);
   const times = (wasmMs / gpuMs).toFixed(1);
   if (gpuMs >= wasmMs) return { gpu: null, note: `${adapter} is slower than WebAssembly here.` };
@@ -74,19 +76,21 @@ export class EnginePair {
    * @param {GPU|undefined} gpu                  undefined: do without
    * @param {(text: string) => void} onNote      what people should know
    * @param {boolean} [always]                   the GPU, whenever it gets the known unit right
+   * @param {number} [threads]                   that WASM computes with
    */
-  static async open(newWasm, gpu, onNote, always = false) {
+  static async open(newWasm, gpu, onNote, always = false, threads = 1) {
     const wasm = await newWasm();
     /** @type {Choice} */
     let choice = { gpu: null, note: '' };
     if (gpu) {
       try {
-        choice = await choose(newWasm, gpu, always);
+        choice = await choose(newWasm, gpu, always, threads);
       } catch (error) {
         choice.note = `The GPU is not used: ${/** @type {Error} */ (error).message}`;
       }
     }
     if (choice.note) onNote(choice.note);
+    await wasm.useThreads(threads);
     return new EnginePair(wasm, choice.gpu, onNote);
   }
 
@@ -168,6 +172,16 @@ export class EnginePair {
       this.seconded = this.model;
     }
     return this.wasm.run(frame);
+  }
+
+  /** Threads that compute; 0 while the GPU does. */
+  get threadCount() {
+    return this.gpu ? 0 : this.wasm.threadCount;
+  }
+
+  /** @param {number} n  threads that WASM computes with */
+  useThreads(n) {
+    return this.wasm.useThreads(n);
   }
 
   /** Bytes of memory taken, as far as it is known: what a GPU holds is its own. */

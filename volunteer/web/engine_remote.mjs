@@ -15,6 +15,7 @@ import { dispatch } from './messages.mjs';
  * @typedef {object} Loaded
  * @property {number} slots      sequences it has room for
  * @property {number} bytes      of memory that the engine has taken
+ * @property {number} threads    that compute; 0: a GPU does
  *
  * @typedef {object} Ran
  * @property {Uint8Array<ArrayBuffer>} result  a SYN1 result frame
@@ -85,10 +86,20 @@ export class RemoteEngine {
    * Compile and start an engine, and let it prove itself.
    * @param {string} wasm  URL of the module
    * @param {import("./messages.mjs").GpuUse} gpu
+   * @param {{threads: number, most: number}} threads  that compute, and that ever may
    * @returns {Promise<Opened>}
    */
-  open(wasm, gpu) {
-    return this.ask({ kind: 'open', wasm, gpu });
+  open(wasm, gpu, { threads, most }) {
+    return this.ask({ kind: 'open', wasm, gpu, threads, most });
+  }
+
+  /**
+   * Compute with so many threads, from the next unit on.
+   * @param {number} threads
+   * @returns {Promise<number>} how many there are then; 0: a GPU computes
+   */
+  useThreads(threads) {
+    return this.ask({ kind: 'threads', threads });
   }
 
   /**

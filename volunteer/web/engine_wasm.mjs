@@ -4,6 +4,7 @@
 
 import { headerLength, parseHeader } from './safetensors.mjs';
 import { fromHex, toHex } from './syn1.mjs';
+import { Threads, hostImports, sharedMemory } from './threads.mjs';
 
 const PIECE = 4 << 20;
 const MODEL_LEN = 16;
@@ -32,6 +33,7 @@ const DTYPES = Object.freeze({ I8: 1, U8: 2, I16: 3, I32: 4 }); // enum tensor_d
  * @property {(host: number) => number} host_shard
  * @property {(host: number, name: number, nameLen: number, dtype: number, nDims: number,
  *   dims: number, data: number, nBytes: number) => number} host_tensor
+ * @property {(host: number, parallel: number, ctx: number, workers: number) => void} host_parallel
  * @property {(host: number, model: number, slots: number, maxBytes: number, isa: number) => number} host_bind
  * @property {(host: number, frame: number, len: number) => number} host_run
  * @property {(host: number) => number} host_out
@@ -60,36 +62,66 @@ export class WasmEngine {
   /**
    * Compile and start a module from its URL.
    * @param {string} url
+   * @param {number} [most]  threads that it may ever use
    * @returns {Promise<WasmEngine>}
    */
-  static async open(url) {
+  static async open(url, most = 1) {
     const response = await fetch(url, { signal: AbortSignal.timeout(60000) });
     if (!response.ok) throw new Error(`the engine could not be fetched (${response.status})`);
     const bytes = await response.arrayBuffer();
-    return WasmEngine.start(bytes, /relaxed/.test(url) ? 'wasm-relaxed' : 'wasm-simd');
+    return WasmEngine.start(bytes, /relaxed/.test(url) ? 'wasm-relaxed' : 'wasm-simd', most);
   }
 
   /**
-   * @param {BufferSource} bytes   of the module
+   * @param {BufferSource} bytes   of the module, which is for threads if it imports its memory
    * @param {string} backend
+   * @param {number} [most]        threads that it may ever use
+   * @param {() => import("./threads.mjs").ThreadWorker} [newWorker]
    * @returns {Promise<WasmEngine>}
    */
-  static async start(bytes, backend) {
-    const env = { now_ms: () => performance.now(), step: () => 1 };
-    const { instance } = await WebAssembly.instantiate(bytes, { env });
-    return new WasmEngine(/** @type {any} */ (instance.exports), backend);
+  static async start(bytes, backend, most = 1, newWorker) {
+    const module = await WebAssembly.compile(bytes);
+    const shared = WebAssembly.Module.imports(module).some((i) => i.kind === 'memory');
+    const memory = shared ? sharedMemory() : null;
+    const instance = await WebAssembly.instantiate(module, { env: { ...hostImports(), ...(memory && { memory }) } });
+    const wasm = /** @type {any} */ (instance.exports);
+    wasm._initialize?.();
+    return new WasmEngine(wasm, backend, memory && new Threads(module, memory, wasm, most, newWorker));
   }
 
   /**
    * @param {Exports} wasm
    * @param {string} backend
+   * @param {Threads|null} threads
    */
-  constructor(wasm, backend) {
-    wasm._initialize?.();
+  constructor(wasm, backend, threads) {
     this.wasm = wasm;
     this.backend = backend;
+    this.threads = threads;
+    this.wanted = 1; // threads
+    this.bound = false;
     this.host = wasm.host_new();
     if (!this.host) throw new Error('out of memory');
+  }
+
+  /** Threads that compute. */
+  get threadCount() {
+    return this.threads?.count ?? 1;
+  }
+
+  /**
+   * Compute with n threads from now on, as far as the module can. They are
+   * started when a model is loaded.
+   * @param {number} n
+   */
+  async useThreads(n) {
+    this.wanted = n;
+    if (this.bound) await this.threads?.resize(n);
+  }
+
+  /** It is not used any more. */
+  close() {
+    this.threads?.end('the engine is closed');
   }
 
   /**
@@ -197,15 +229,19 @@ export class WasmEngine {
   async load(model, shards, maxBytes, onBytes) {
     const left = maxBytes - BASE - shards.reduce((n, s) => n + s.blob.size, 0);
     if (left <= 0) throw new NoRoomError(`${megabytes(maxBytes)} do not hold ${megabytes(maxBytes - left)}`);
+    const threads = this.threads?.resize(this.wanted);
     let done = 0;
     for (const shard of shards) {
       const ptr = await this.read(shard, (n) => onBytes(done + n));
       this.addShard(ptr, shard.blob.size);
       done += shard.blob.size;
     }
+    await threads;
+    if (this.threads) this.wasm.host_parallel(this.host, this.threads.runner, this.threads.pool, this.threads.most);
     const rest = Math.floor(Math.min(REST_MAX, left));
     const id = fromHex(model).subarray(0, MODEL_LEN);
     this.check(this.lend(id, (ptr) => this.wasm.host_bind(this.host, ptr, 0, rest, 0)), 'the model was refused');
+    this.bound = true;
   }
 
   /**

@@ -11,6 +11,7 @@ import { probeModule } from './probe.mjs';
  * @typedef {import("./messages.mjs").Open} Open
  * @typedef {import("./messages.mjs").Load} Load
  * @typedef {import("./messages.mjs").Run} Run
+ * @typedef {import("./messages.mjs").UseThreads} UseThreads
  */
 
 /** @type {EnginePair|null} */
@@ -25,9 +26,10 @@ function opened() {
 
 /** @param {Open} m */
 async function open(m) {
-  const probeMs = await probeModule(m.wasm);
+  const probeMs = await probeModule(m.wasm, m.threads);
   const note = (/** @type {string} */ text) => self.postMessage({ kind: 'note', text });
-  engine = await EnginePair.open(() => WasmEngine.open(m.wasm), m.gpu === 'never' ? undefined : navigator.gpu, note, m.gpu === 'always');
+  engine = await EnginePair.open(() => WasmEngine.open(m.wasm, m.most), m.gpu === 'never' ? undefined : navigator.gpu, note,
+    m.gpu === 'always', m.threads);
   return { backend: engine.backend, probeMs };
 }
 
@@ -36,7 +38,13 @@ async function load(m) {
   const total = m.shards.reduce((n, s) => n + s.blob.size, 0);
   const onBytes = (/** @type {number} */ done) => self.postMessage({ kind: 'loading', done, total });
   await opened().load(m.model, m.shards, m.maxBytes, onBytes);
-  return { slots: opened().freeSlots(), bytes: opened().bytes() };
+  return { slots: opened().freeSlots(), bytes: opened().bytes(), threads: opened().threadCount };
+}
+
+/** @param {UseThreads} m */
+async function threads(m) {
+  await opened().useThreads(m.threads);
+  return opened().threadCount;
 }
 
 /** @param {Run} m */
@@ -60,5 +68,5 @@ function answered(work) {
   };
 }
 
-const table = { open: answered(open), load: answered(load), run: answered(run) };
+const table = { open: answered(open), load: answered(load), run: answered(run), threads: answered(threads) };
 self.onmessage = (event) => dispatch(table, event.data);

@@ -10,6 +10,7 @@
  * @property {"opfs"|"cache"|"memory"} storage  where shards are kept
  * @property {number} quota        bytes that storage may still take, 0: not known
  * @property {number} cores
+ * @property {boolean} isolated    the page may share memory between threads
  * @property {number} memory       bytes, rounded down by the browser, 0: not known
  */
 
@@ -33,6 +34,7 @@ export async function findFeatures() {
     storage: await findStorage(),
     quota: await findQuota(),
     cores: navigator.hardwareConcurrency || 1,
+    isolated: self.crossOriginIsolated === true,
     memory: (/** @type {any} */ (navigator).deviceMemory ?? 0) * 2 ** 30,
   };
 }

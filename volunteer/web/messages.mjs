@@ -5,7 +5,7 @@
 //
 //   page -> worker     look, start, stop, tune
 //   worker -> page     found, state, joined, counts, trouble, engine, held
-//   worker -> engine   open, load, run    (each with a number `call`)
+//   worker -> engine   open, load, run, threads  (each with a number `call`)
 //   engine -> worker   done, failed       (with the same `call`), loading, note
 
 /**
@@ -22,7 +22,7 @@
  *   gets the known unit right, or not at all
  *
  * @typedef {object} Tuning
- * @property {number} intensity  percent of the time that the engine may run
+ * @property {number} intensity  percent of the processor, or of a GPU's time
  * @property {number} maxBytes   of storage and of memory
  *
  * @typedef {object} Counts      since this page was opened
@@ -57,15 +57,16 @@
  * @typedef {{kind: "engine", text: string}} EngineNote  what computes, and why
  * @typedef {{model: string, first: number, end: number, layers: number}} HeldLayers  of a model's
  *   layers, counted from 0
- * @typedef {{kind: "held", spans: HeldLayers[], bytes: number}} Held  what is in engines, and the
- *   memory that these have taken
+ * @typedef {{kind: "held", spans: HeldLayers[], bytes: number, threads: number}} Held  what is in
+ *   engines, the memory that these have taken, and the threads that compute (0: a GPU does)
  * @typedef {Found|StateMessage|Joined|CountsMessage|Trouble|EngineNote|Held} ToPage
  *
  * @typedef {{name: string, blob: Blob, sha256: string}} ShardBlob
- * @typedef {{kind: "open", call: number, wasm: string, gpu: GpuUse}} Open
+ * @typedef {{kind: "open", call: number, wasm: string, gpu: GpuUse, threads: number, most: number}} Open
  * @typedef {{kind: "load", call: number, model: string, shards: ShardBlob[], maxBytes: number}} Load
  * @typedef {{kind: "run", call: number, frame: Uint8Array}} Run
- * @typedef {Open|Load|Run} ToEngine
+ * @typedef {{kind: "threads", call: number, threads: number}} UseThreads
+ * @typedef {Open|Load|Run|UseThreads} ToEngine
  *
  * @typedef {{kind: "done", call: number, value: any}} Done
  * @typedef {{kind: "failed", call: number, text: string, name: string, shard: string|null}} Failed

@@ -31,7 +31,7 @@ const LEAVE_MS = 20; // between looks at whether a span is still in use
  * @property {(state: State) => void} onState
  * @property {(bytes: number) => void} onBytes
  * @property {(text: string) => void} onTrouble
- * @property {(spans: HeldLayers[], bytes: number) => void} onHeld
+ * @property {(spans: HeldLayers[], bytes: number, threads: number) => void} onHeld
  *
  * @typedef {object} Loaded    a span in an engine
  * @property {ModelInfo} model
@@ -42,6 +42,7 @@ const LEAVE_MS = 20; // between looks at whether a span is still in use
  * @property {number} shards   bytes of its shards
  * @property {number} bound    bytes that it may take in all
  * @property {number} bytes    that it has taken
+ * @property {number} threads  that compute it; 0: a GPU does
  * @property {number} used     turn in which it was used last
  * @property {boolean} leaving no more units are wanted for it
  */
@@ -58,6 +59,8 @@ export class Models {
     /** @type {Loaded[]} in the order they were loaded */
     this.loaded = [];
     this.turn = 0;
+    /** @type {number|null} threads that engines are to compute with, if that changed */
+    this.wanted = null;
     this.toldMax = Infinity; // lowered by spans that did not fit
     /** @type {(span: CachedSpan) => boolean} whether a unit of it is in hand or may come */
     this.inUse = () => false;
@@ -107,6 +110,23 @@ export class Models {
   /** Bytes of memory that all engines have taken. */
   bytes() {
     return this.loaded.reduce((n, l) => n + l.bytes, 0);
+  }
+
+  /** Threads that compute; 0: a GPU does, or nothing is loaded. */
+  threads() {
+    return this.loaded.reduce((n, l) => Math.max(n, l.threads), 0);
+  }
+
+  /**
+   * Let engines compute with so many threads, each from its next unit on.
+   * @param {number} threads
+   */
+  async useThreads(threads) {
+    this.wanted = threads;
+    await Promise.all(this.loaded.map(async (loaded) => {
+      loaded.threads = await loaded.engine.useThreads(threads);
+    }));
+    this.tellHeld();
   }
 
   /** @param {CachedSpan} span */
@@ -204,9 +224,12 @@ export class Models {
       const engine = await this.parts.newEngine();
       try {
         signal.throwIfAborted();
-        const { slots, bytes } = await engine.load(model.id, blobs, bound);
+        const { slots, bytes, threads } = await engine.load(model.id, blobs, bound);
         signal.throwIfAborted();
-        this.loaded.push({ ...span, engine, slots, bytes, used: ++this.turn, leaving: false });
+        const loaded = { ...span, engine, slots, bytes, threads, used: ++this.turn, leaving: false };
+        if (this.wanted !== null) loaded.threads = await engine.useThreads(this.wanted);
+        signal.throwIfAborted();
+        this.loaded.push(loaded);
         this.tellHeld();
         return null;
       } catch (error) {
@@ -319,7 +342,7 @@ export class Models {
       end: model.shards[end - 1].layers[1],
       layers: model.shards[model.shards.length - 1].layers[1],
     }));
-    this.parts.onHeld(spans, this.bytes());
+    this.parts.onHeld(spans, this.bytes(), this.threads());
   }
 
   /**

@@ -66,9 +66,16 @@ export async function fetchProbe() {
 
 /**
  * Let a module prove itself.
- * @param {string} wasm  URL of the module
+ * @param {string} wasm     URL of the module
+ * @param {number} threads  that compute
  * @returns {Promise<number>} milliseconds
  */
-export async function probeModule(wasm) {
-  return prove(await WasmEngine.open(wasm), await fetchProbe());
+export async function probeModule(wasm, threads) {
+  const engine = await WasmEngine.open(wasm, threads);
+  try {
+    await engine.useThreads(threads);
+    return await prove(engine, await fetchProbe());
+  } finally {
+    engine.close();
+  }
 }

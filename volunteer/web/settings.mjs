@@ -5,7 +5,7 @@
 /**
  * @typedef {object} Settings
  * @property {string} name         shown on the leaderboard, at most 40 characters
- * @property {25|50|100} intensity percent of the time that the engine runs
+ * @property {25|50|100} intensity percent of the processor (effort.mjs)
  * @property {boolean} onlyVisible
  * @property {boolean} onlyMains
  * @property {boolean} autostart   start when the page is opened

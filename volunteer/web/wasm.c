@@ -26,6 +26,9 @@ struct host {
     size_t shard_end[SHARDS_MAX]; // where each shard's tensors end
     size_t n_shards;
     struct engine *engine; // NULL before host_bind
+    engine_parallel_fn *parallel;
+    void *parallel_ctx;
+    uint32_t n_workers;
     const char *kernels;
     const uint8_t *out;
     size_t out_len;
@@ -171,6 +174,15 @@ enum err host_tensor(struct host *host, const char *name, uint32_t name_len,
     return ERR_OK;
 }
 
+EXPORT("host_parallel")
+void host_parallel(struct host *host, engine_parallel_fn *parallel, void *ctx,
+                   uint32_t n_workers)
+{
+    host->parallel = parallel;
+    host->parallel_ctx = ctx;
+    host->n_workers = n_workers;
+}
+
 // Keep to max_bytes, with the KV of as many sequences as fit.
 static enum err within(struct host *host, const struct engine_shard *shards,
                        uint32_t max_bytes, struct engine_options *options)
@@ -200,6 +212,9 @@ enum err host_bind(struct host *host, const uint8_t *model, uint32_t n_slots,
                    uint32_t max_bytes, uint32_t isa)
 {
     struct engine_options options = {.n_slots = n_slots ? n_slots : SLOTS,
+                                     .parallel = host->parallel,
+                                     .parallel_ctx = host->parallel_ctx,
+                                     .n_workers = host->n_workers,
                                      .now_us = now_us,
                                      .step = on_step};
     struct engine_shard *shards;

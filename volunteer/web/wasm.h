@@ -1,7 +1,10 @@
 // wasm.h - the engine as a WebAssembly module: synapse-relaxed.wasm (needs
 // relaxed SIMD) and synapse-simd.wasm (plain SIMD). Both offer the functions
 // below under these names, `memory`, and `_initialize`, which is to be called
-// once before all others. They run on one thread.
+// once before all others. They run on one thread. synapse-relaxed-threads.wasm
+// and synapse-simd-threads.wasm are the same with the functions of pool.h
+// besides; they import a shared "env" "memory", of 64 pages or more and at most
+// 65536, and export __stack_pointer.
 //
 // All state hangs off one host. Pointers are byte offsets into `memory`, which
 // grows up to 4 GB: make new views after every call. Texts are UTF-8,
@@ -22,7 +25,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "splitter/tensor.h"
+#include "engine/engine.h"
 
 struct host;
 
@@ -57,6 +60,11 @@ enum err host_shard(struct host *host);
 enum err host_tensor(struct host *host, const char *name, uint32_t name_len,
                      uint32_t dtype, uint32_t n_dims, const uint32_t *dims,
                      const void *data, uint32_t n_bytes);
+
+// Let the engine compute with n_workers (pool.h: as many as there may ever be),
+// by pool_runner and its pool. Before host_bind; without it, one thread.
+void host_parallel(struct host *host, engine_parallel_fn *parallel, void *ctx,
+                   uint32_t n_workers);
 
 // Make the engine. model has 16 bytes (base/syn1.h); n_slots sequences at most,
 // 0 for the engine's own choice; KV, scratch and answers keep to max_bytes,

@@ -78,7 +78,8 @@ export function featureWords(f) {
   else if (f.storage === 'cache') lines.push('Cache storage: the model stays here between visits.');
   else if (f.secure) lines.push('No storage (a private window?): the model is downloaded at each visit.');
   if (f.quota) lines.push(`Storage that this page may still use: ${megabytes(f.quota)}.`);
-  lines.push(`Processor threads: ${count(f.cores)}; one is used.`);
+  if (f.isolated) lines.push(`Processor threads: ${count(f.cores)}; how hard this device works says how many compute.`);
+  else lines.push(`Processor threads: ${count(f.cores)}; one computes, as the browser isolates only pages from a secure address.`);
   return lines;
 }
 
@@ -127,14 +128,16 @@ export function pendingWords(pending) {
  * What is in the engines, one line a span.
  * @param {import("./messages.mjs").HeldLayers[]} spans
  * @param {number} bytes
+ * @param {number} threads  that compute; 0: a GPU does
  * @returns {string}
  */
-export function heldWords(spans, bytes) {
+export function heldWords(spans, bytes, threads) {
   if (spans.length === 0) return '';
   const parts = spans.map(({ model, first, end, layers }) => {
     if (end - first === layers) return `all ${count(layers)} layers of ${model}`;
     if (end - first === 1) return `layer ${count(end)} of the ${count(layers)} of ${model}`;
     return `layers ${count(first + 1)} to ${count(end)} of the ${count(layers)} of ${model}`;
   });
-  return `Holds ${parts.join('; ')}: ${megabytes(bytes)} of memory.`;
+  const who = threads === 0 ? '' : threads === 1 ? ' One processor thread computes.' : ` ${count(threads)} processor threads compute.`;
+  return `Holds ${parts.join('; ')}: ${megabytes(bytes)} of memory.${who}`;
 }

@@ -22,7 +22,7 @@ const EWMA = 0.3; // weight of the newest measurement
  * @typedef {import("./grid.mjs").Membership} Membership
  * @typedef {import("./messages.mjs").Counts} Counts
  * @typedef {import("./messages.mjs").State} State
- * @typedef {import("./messages.mjs").Tuning} Tuning
+ * @typedef {import("./effort.mjs").Effort} Effort
  * @typedef {import("./syn1.mjs").UnitInfo} UnitInfo
  * @typedef {import("./syn1.mjs").CachedSpan} CachedSpan
  *
@@ -53,14 +53,14 @@ export class WorkLoop {
   /**
    * @param {Membership} member
    * @param {ModelShelf} shelf
-   * @param {Tuning} tuning   may be changed from outside at any time
+   * @param {Effort} effort   may be changed from outside at any time
    * @param {Counts} counts   go on over several memberships
    * @param {Hooks} hooks
    */
-  constructor(member, shelf, tuning, counts, hooks) {
+  constructor(member, shelf, effort, counts, hooks) {
     this.member = member;
     this.shelf = shelf;
-    this.tuning = tuning;
+    this.effort = effort;
     this.counts = counts;
     this.hooks = hooks;
     /** @type {Unit[]} the first is being computed */
@@ -192,7 +192,7 @@ export class WorkLoop {
 
   /** Share of the time that the engine may run, 0 .. 1. */
   duty() {
-    return Math.min(100, Math.max(1, this.tuning.intensity)) / 100;
+    return this.effort.duty;
   }
 
   /** Sequences there is room for beyond those of the units in hand. */

@@ -3,6 +3,7 @@
 // shows and asks, and the engine, which only computes. It looks at the device,
 // joins, keeps the model, works, and joins again when the server forgot it.
 
+import { effortOf, threadsMost } from './effort.mjs';
 import { RemoteEngine } from './engine_remote.mjs';
 import { WasmEngine } from './engine_wasm.mjs';
 import { findFeatures } from './features.mjs';
@@ -24,14 +25,16 @@ import { WorkLoop, newCounts } from './work_loop.mjs';
  */
 
 const BASE = self.location.origin;
-const MODULES = Object.freeze({ relaxed: 'synapse-relaxed.wasm', simd: 'synapse-simd.wasm' });
 const LOCK = 'synapse-volunteer';
 
 /** @type {Tuning} */
 const tuning = { intensity: 100, maxBytes: 512e6 };
+const effort = effortOf(tuning.intensity, 1);
 const counts = newCounts();
 /** @type {AbortController|null} */
 let running = null;
+/** @type {(() => void)|null} while a volunteer runs */
+let retune = null;
 /** @type {Promise<void>} */
 let ended = Promise.resolve();
 
@@ -117,7 +120,12 @@ async function alone(work, signal) {
 async function contribute(m, signal) {
   tellState({ name: 'probing' });
   const features = await findFeatures();
-  const { engine, wasm, backend } = await openBest(features, m.gpu);
+  const most = threadsMost(features);
+  Object.assign(effort, effortOf(tuning.intensity, most));
+  const { engine, wasm, backend } = await openBest(features, m.gpu, most);
+  // Threads do not help a GPU, so there pauses are all there is.
+  const duty = () => effortOf(tuning.intensity, backend === 'webgpu' ? 1 : most).duty;
+  effort.duty = duty();
   const hashes = await WasmEngine.open(wasm);
   /** @type {RemoteEngine|null} */
   let spare = engine; // the one that proved itself is the first to be used
@@ -127,7 +135,7 @@ async function contribute(m, signal) {
     newHasher: () => hashes.newHasher(),
     newEngine: async () => {
       const next = spare ?? newRemote();
-      if (!spare) await next.open(wasm, backend === 'webgpu' ? m.gpu : 'never');
+      if (!spare) await next.open(wasm, backend === 'webgpu' ? m.gpu : 'never', { threads: effort.threads, most });
       spare = null;
       return next;
     },
@@ -135,14 +143,21 @@ async function contribute(m, signal) {
     onState: tellState,
     onTrouble: (text) => tell({ kind: 'trouble', text }),
     onBytes: (n) => { counts.bytesDown += n; tell({ kind: 'counts', counts }); },
-    onHeld: (spans, bytes) => tell({ kind: 'held', spans, bytes }),
+    onHeld: (spans, bytes, threads) => tell({ kind: 'held', spans, bytes, threads }),
   });
+  retune = () => {
+    const { threads } = effortOf(tuning.intensity, most);
+    const changed = threads !== effort.threads;
+    Object.assign(effort, { threads, duty: duty() });
+    if (changed) models.useThreads(threads).catch(() => {}); // an engine that ended tells its caller
+  };
   const onStop = () => { spare?.end('stopped'); models.drop('stopped'); };
   signal.addEventListener('abort', onStop, { once: true });
   try {
     await memberships(m, backend, models, hashes, signal);
   } finally {
     signal.removeEventListener('abort', onStop);
+    retune = null;
     onStop();
   }
 }
@@ -158,16 +173,18 @@ function newRemote() {
  * The fastest engine that gets the known unit right.
  * @param {import("./features.mjs").Features} features
  * @param {import("./messages.mjs").GpuUse} gpu
+ * @param {number} most  threads that there may be
  */
-async function openBest(features, gpu) {
+async function openBest(features, gpu, most) {
   if (!features.simd)
     throw new Error('This browser lacks WebAssembly SIMD, which the engine needs. A newer browser will do.');
-  const files = features.relaxed ? [MODULES.relaxed, MODULES.simd] : [MODULES.simd];
+  const kinds = features.relaxed ? ['relaxed', 'simd'] : ['simd'];
+  const files = kinds.flatMap((kind) => [...(features.isolated ? [`synapse-${kind}-threads.wasm`] : []), `synapse-${kind}.wasm`]);
   let why = '';
   for (const file of files) {
     const engine = newRemote();
     try {
-      const { backend } = await engine.open(moduleUrl(file), features.webgpu ? gpu : 'never');
+      const { backend } = await engine.open(moduleUrl(file), features.webgpu ? gpu : 'never', { threads: effort.threads, most });
       return { engine, wasm: moduleUrl(file), backend };
     } catch (error) {
       engine.end('it did not prove itself');
@@ -188,7 +205,7 @@ async function openBest(features, gpu) {
  */
 async function memberships(m, backend, models, hashes, signal) {
   const backoff = new Backoff(500, 30000);
-  const who = { account: m.account, name: m.name, backend, threads: 1 };
+  const who = { account: m.account, name: m.name, backend };
   const pay = (/** @type {string} */ challenge, /** @type {number} */ bits) => payToll(hashes, challenge, bits, (tries) => {
     tellState({ name: 'paying', done: tries, total: 2 ** bits });
   }, signal);
@@ -199,7 +216,7 @@ async function memberships(m, backend, models, hashes, signal) {
       tellState({ name: 'joining' });
       await models.prepare(await listModels(BASE, signal), signal);
       tellState({ name: 'joining' });
-      member = await Membership.join(BASE, { ...who, memory: models.bound() }, pay, signal);
+      member = await Membership.join(BASE, { ...who, threads: Math.max(1, models.threads()), memory: models.bound() }, pay, signal);
       const { id, token, accountId, name } = member;
       tell({ kind: 'joined', id, token, accountId, name, backend });
       backoff.reset();
@@ -208,7 +225,7 @@ async function memberships(m, backend, models, hashes, signal) {
         onCounts: () => tell({ kind: 'counts', counts }),
         onTrouble: (/** @type {string} */ text) => tell({ kind: 'trouble', text }),
       };
-      await new WorkLoop(member, models, tuning, counts, hooks).run(signal);
+      await new WorkLoop(member, models, effort, counts, hooks).run(signal);
     } catch (error) {
       if (!(error instanceof RejoinError)) member?.leave();
       signal.throwIfAborted();
@@ -241,6 +258,9 @@ const table = {
   look: () => void look(),
   start,
   stop,
-  tune: (/** @type {Tune} */ m) => void Object.assign(tuning, m.tuning),
+  tune: (/** @type {Tune} */ m) => {
+    Object.assign(tuning, m.tuning);
+    retune?.();
+  },
 };
 self.onmessage = (event) => dispatch(table, event.data);
