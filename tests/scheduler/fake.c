@@ -4,7 +4,10 @@
 
 #include "scheduler/state.h"
 
-enum { SEQS = 64 }; // in a unit
+enum {
+    SEQS = 64,    // in a unit
+    PATIENCE = 5, // times what is needed where nothing else runs
+};
 
 static struct fake_seq *seq_of(struct fake *f, uint64_t id, uint32_t span)
 {
@@ -466,7 +469,7 @@ static enum sched_batch_status status_of(struct world *w, const char *batch)
 
 void fakes_until_final(struct world *w, const char *batch, int64_t limit_ms)
 {
-    int64_t end = world_ms() + limit_ms;
+    int64_t end = world_ms() + PATIENCE * limit_ms;
 
     while (status_of(w, batch) != SCHED_FINALIZING) {
         if (world_ms() >= end)

@@ -96,7 +96,8 @@ size_t fake_compute(struct fake *f, const uint8_t *unit, size_t len,
 void fake_go(struct fake *f);
 
 // Let these run until the batch's lines are all final (its status becomes
-// finalizing), at most so long.
+// finalizing). limit_ms: how long that may take where nothing else runs; a busy
+// machine gets five times that.
 void fakes_until_final(struct world *w, const char *batch, int64_t limit_ms);
 // Complete the batch (take its output job) and check that it is completed.
 void fakes_output(struct world *w, const char *batch);

@@ -73,7 +73,7 @@ static void who_loses_every_unit_does_not_keep_its_rows(void)
     CHECK_EQ(f[0].n_held, 1); // all the lines
     fake_go(&f[1]);
     fake_go(&f[2]);
-    for (int i = 0; i < 200 && left > 0; i++) {
+    for (int i = 0; i < 2000 && left > 0; i++) {
         while (f[0].n_held)
             free(f[0].held[--f[0].n_held].frame);
         CHECK_EQ(fake_call(&f[0], -1, 0), ERR_OK);

@@ -53,7 +53,7 @@ void world_redis_kill(struct world *w); // SIGKILL
 // A second store on the same Redis.
 struct sched_store *world_store(struct world *w);
 
-// Run the loop until *flag, or fail after ten seconds.
+// Run the loop until *flag, or fail after half a minute.
 void world_until(struct world *w, const bool *flag);
 void world_until_up(struct world *w);
 // Run the loop for so long.
