@@ -131,7 +131,7 @@ static void a_ban_counts_against_the_block(void)
     world_batch(&w, "batch_1", 8, false);
     fake_go(&f[0]);
     fake_go(&f[1]);
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < 600; i++)
         if (!world_redis(&w, "HGET " CELL "acct:01" REST " ban"))
             world_run(&w, 50);
     CHECK_EQ(world_redis(&w, "HGET " CELL "acct:01" REST " ban"), 1);

@@ -70,7 +70,7 @@ static void a_liar_is_found_before_any_draw(void)
     world_batch(&w, "batch_2", LINES, false);
     f[1].mode = FAKE_WRONG_TOKEN;
     fake_go(&f[1]);
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < 600; i++)
         if (!world_redis(&w, "HGET " CELL "acct:02" REST " ban"))
             world_run(&w, 50);
     CHECK_EQ(world_redis(&w, "HGET " CELL "acct:02" REST " ban"), 1);

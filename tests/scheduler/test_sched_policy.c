@@ -266,7 +266,7 @@ static void who_leaves_is_settled(void)
     fake_release(&f[0]);
     CHECK_EQ(fake_leave(&f[0]), ERR_OK);
     fake_go(&f[1]);
-    for (int i = 0; i < 40; i++)
+    for (int i = 0; i < 600; i++)
         if (world_redis(&w, "SCARD " CELL "b:batch_1:p") > 0)
             world_run(&w, 50);
     CHECK_EQ(world_redis(&w, "SCARD " CELL "b:batch_1:p"), 0);
