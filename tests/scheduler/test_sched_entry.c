@@ -19,6 +19,7 @@ static void few(struct sched_policy *p)
     p->new_bits = BITS;
     p->new_volunteers = 2;
     p->new_units = 3;
+    p->unit_seqs = 2;
 }
 
 // Volunteer number n of account n, from this block, having paid so many bits.
@@ -218,7 +219,7 @@ static void newcomers_of_a_block_hold_few_units(void)
         f[i] = (struct fake){0};
         CHECK_EQ(enter(&f[i], &w, i + 1, HERE, 255, INT64_MAX / 2).kind,
                  SCHED_ENTERED);
-        f[i].slots = 2;
+        f[i].slots = 4; // two units
     }
     CHECK_EQ(fake_call(&f[0], -1, 0), ERR_OK);
     CHECK_EQ(fake_call(&f[0], -1, 0), ERR_OK);
