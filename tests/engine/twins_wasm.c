@@ -9,9 +9,8 @@
 enum { TEXT_LEN = 128 };
 
 // What went wrong, one line (digest: with n_workers over a pool of pool.h, or
-// NULL and 1); empty if all is well. NULL: this
-// module has no such kernels. The caller frees nothing: a module is used for
-// one call.
+// NULL and 1); empty if all is well. NULL: this module has no such kernels.
+// The caller frees nothing: a module is used for one call.
 const char *wasm_twins(enum engine_isa isa);
 const char *wasm_digest(enum engine_isa isa, engine_parallel_fn *parallel,
                         void *ctx, uint32_t n_workers);

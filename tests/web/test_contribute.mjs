@@ -336,7 +336,7 @@ test('without a secure context the page says what is missing, and computes', asy
   const page = await openPage('?autostart=1&intensity=100&name=plain', { base });
   assert.equal(await page.evaluate(() => isSecureContext), false);
   await reached(page, /waiting/);
-  assert.match((await page.textContent('#features')) ?? '', /not secure \(https\)[^]*one computes/);
+  assert.match((await page.textContent('#features')) ?? '', /not secure \(https\)[^]*One computes/);
   assert.match((await page.textContent('#held')) ?? '', /One processor thread computes/);
   const lines = await computed('insecure');
   assert.deepEqual([...computers(lines)], ['plain']);

@@ -51,6 +51,6 @@ test('pending credit says how much of what waits for what', async () => {
   assert.equal(pendingWords([{ reason: 'check', lines: 0, credit: 0 }]), '');
   assert.equal(
     pendingWords([{ reason: 'check', lines: 1, credit: 12 }, { reason: 'later_checks', lines: 2, credit: 34 }]),
-    'Pending: 12 credit of 1 line until somebody else has recomputed it; 34 credit of 2 lines until checks of later work agree.');
-  assert.match(pendingWords([{ reason: 'new one', lines: 3, credit: 5 }]), /until it is confirmed/);
+    'Pending: 12 credit for 1 line, until recomputed by somebody else; 34 credit for 2 lines, until checks of later work agree.');
+  assert.match(pendingWords([{ reason: 'new one', lines: 3, credit: 5 }]), /until confirmed/);
 });

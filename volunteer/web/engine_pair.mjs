@@ -86,7 +86,7 @@ export class EnginePair {
       try {
         choice = await choose(newWasm, gpu, always, threads);
       } catch (error) {
-        choice.note = `The GPU is not used: ${/** @type {Error} */ (error).message}`;
+        choice.note = `The GPU is not used: ${/** @type {Error} */ (error).message}.`;
       }
     }
     if (choice.note) onNote(choice.note);

@@ -78,8 +78,8 @@ export function featureWords(f) {
   else if (f.storage === 'cache') lines.push('Cache storage: the model stays here between visits.');
   else if (f.secure) lines.push('No storage (a private window?): the model is downloaded at each visit.');
   if (f.quota) lines.push(`Storage that this page may still use: ${megabytes(f.quota)}.`);
-  if (f.isolated) lines.push(`Processor threads: ${count(f.cores)}; how hard this device works says how many compute.`);
-  else lines.push(`Processor threads: ${count(f.cores)}; one computes, as the browser isolates only pages from a secure address.`);
+  if (f.isolated) lines.push(`Processor threads: ${count(f.cores)}. How many of them compute is set above.`);
+  else lines.push(`Processor threads: ${count(f.cores)}. One computes, as browsers share memory between threads only on a secure address.`);
   return lines;
 }
 
@@ -114,12 +114,12 @@ export function offerWords(models, maxBytes) {
  */
 export function pendingWords(pending) {
   const why = /** @type {Record<string, string>} */ ({
-    check: 'until somebody else has recomputed it',
+    check: 'until recomputed by somebody else',
     later_checks: 'until checks of later work agree',
   });
   const parts = pending.filter((p) => p.lines > 0).map((p) => {
     const lines = p.lines === 1 ? '1 line' : `${count(p.lines)} lines`;
-    return `${count(p.credit)} credit of ${lines} ${why[p.reason] ?? 'until it is confirmed'}`;
+    return `${count(p.credit)} credit for ${lines}, ${why[p.reason] ?? 'until confirmed'}`;
   });
   return parts.length > 0 ? `Pending: ${parts.join('; ')}.` : '';
 }
