@@ -66,7 +66,7 @@ static void on_model_put(enum err err, void *ctx)
         server->models_put = true;
 }
 
-// What each shard takes of a volunteer's memory; the caller's to free, NULL if
+// What each shard takes of a volunteer's memory and costs a row; the caller's to free, NULL if
 // memory ran out.
 static struct sched_shard *shard_sizes(const struct api_model *m)
 {
@@ -81,6 +81,7 @@ static struct sched_shard *shard_sizes(const struct api_model *m)
         sizes[i].kv_bytes = (uint64_t)(s->layer_end - s->layer_first) *
                             arch->n_ctx * arch->n_kv_heads *
                             (2 * (uint64_t)arch->head_dim + 2);
+        sizes[i].n_params = s->n_params;
     }
     return sizes;
 }

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "redundancy/fingerprint.h"
+
 enum { TOKEN_LEN = 4, PRINT_LEN = 16 };
 
 uint32_t redun_verdict_same(const struct redun_answer *a,
@@ -29,5 +31,27 @@ struct redun_verdict redun_verdict_by(const struct redun_answer *word,
     v.primary_right = word->n == primary->n && v.keep == word->n;
     v.challenger_right = challenger && challenger->n == word->n &&
                          redun_verdict_same(word, challenger) == word->n;
+    return v;
+}
+
+struct redun_verdict redun_verdict_rows(const struct redun_rows *primary,
+                                        const uint8_t *word,
+                                        const uint8_t *challenger)
+{
+    struct redun_verdict v = {.primary_right = true};
+    uint8_t print[PRINT_LEN];
+
+    for (; v.keep < primary->n; v.keep++) {
+        redun_print(print, primary->seed,
+                    primary->rows + v.keep * primary->row_len,
+                    primary->row_len);
+        if (memcmp(print, word + (size_t)v.keep * PRINT_LEN, PRINT_LEN) != 0) {
+            v.primary_right = false;
+            break;
+        }
+    }
+    v.challenger_right =
+        challenger &&
+        memcmp(word, challenger, (size_t)primary->n * PRINT_LEN) == 0;
     return v;
 }

@@ -1,8 +1,10 @@
-// verdict.h - compare answers of class exact: equal bytes or not.
+// verdict.h - compare what two volunteers say of the same positions: of class
+// exact, equal bytes or not.
 #ifndef REDUN_VERDICT_H
 #define REDUN_VERDICT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 // What one volunteer says a sequence's generated positions are.
@@ -30,5 +32,20 @@ struct redun_verdict {
 struct redun_verdict redun_verdict_by(const struct redun_answer *word,
                                       const struct redun_answer *primary,
                                       const struct redun_answer *challenger);
+
+// Rows that a span gave, in wire form, back to back, and what their check is
+// made with.
+struct redun_rows {
+    uint32_t n;
+    size_t row_len; // bytes of one
+    const uint8_t *rows;
+    uint64_t seed; // of the checker's fingerprints
+};
+
+// The same by the fingerprints (n of 16 bytes) of one who computed those rows
+// again: word's, and challenger's, who differed before, or NULL.
+struct redun_verdict redun_verdict_rows(const struct redun_rows *primary,
+                                        const uint8_t *word,
+                                        const uint8_t *challenger);
 
 #endif

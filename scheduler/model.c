@@ -28,6 +28,25 @@ static void put_shards(struct sched_args *args, const struct sched_model *model)
     }
 }
 
+// Credit of 1000 rows of the shards before each boundary; at the last it is the
+// model's. Nothing if the shards' parameters are not known.
+static void put_credit(struct sched_args *args, const struct sched_model *model)
+{
+    uint64_t sum = 0, before = 0;
+
+    for (size_t i = 0; model->dim && i < model->n_shards; i++)
+        sum += model->shards[i].n_params;
+    sched_args_put(args, "", 0);
+    for (size_t i = 0; sum && i <= model->n_shards; i++) {
+        uint8_t b[8];
+        struct bytes_out out = {b, sizeof b, 0, false};
+
+        bytes_put_u64(&out, before ? redun_credit_1000(before) : 0);
+        sched_args_append(args, b, sizeof b);
+        before += i < model->n_shards ? model->shards[i].n_params : 0;
+    }
+}
+
 enum err sched_model_put(struct sched_store *store,
                          const struct sched_model *model, sched_done_fn *fn,
                          void *ctx)
@@ -47,5 +66,6 @@ enum err sched_model_put(struct sched_store *store,
     sched_args_u64(&args, redun_credit_1000(model->n_params));
     sched_args_u64(&args, model->dim);
     put_shards(&args, model);
+    put_credit(&args, model);
     return sched_call_done(store, "model_put", &args, fn, ctx);
 }

@@ -10,6 +10,7 @@ enum { SCHED_ENDS_MAX = 16, SCHED_MODEL_NAME_MAX = 127 };
 struct sched_shard {
     uint64_t n_bytes;  // of its file
     uint64_t kv_bytes; // of a sequence of the full context
+    uint64_t n_params; // for credit
 };
 
 struct sched_model {
@@ -19,7 +20,7 @@ struct sched_model {
     uint16_t n_shards;      // the whole model is the span [0, n_shards)
     uint32_t n_vocab;       // token ids are 0 .. n_vocab - 1
     uint32_t context;       // positions: prompt and answer together
-    uint64_t n_params;      // for credit
+    uint64_t n_params;      // of all shards together, for credit
     uint32_t n_ends;        // 0 .. SCHED_ENDS_MAX
     uint32_t ends[SCHED_ENDS_MAX]; // token ids that end a sequence
     uint32_t dim; // elements of a row between shards; 0: it is never split

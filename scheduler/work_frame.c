@@ -160,29 +160,79 @@ decide_cut(const struct syn1_result_seq *seq, struct bytes before,
     return ERR_OK;
 }
 
-// Is a line checked if it ends now? snapshot: as trust.lua packs it.
-static enum err decide_draw(struct bytes snapshot, bool *drawn)
+// Is what n accounts made checked? snapshot: trust.lua's, at the first of them.
+static enum err draw_one(struct bytes *snapshot, uint32_t n, int64_t now_ms,
+                         uint32_t least, bool *drawn)
 {
-    struct redun_season season;
     struct redun_trust t = {0};
-    uint64_t now, struck;
+    uint64_t struck;
     uint32_t random;
 
-    if (!bytes_u64(&snapshot, &now) || !bytes_u32(&snapshot, &season.checks) ||
-        !bytes_u32(&snapshot, &season.lost))
-        return ERR_FORMAT;
     *drawn = false;
-    while (snapshot.len) {
-        if (!bytes_u32(&snapshot, &t.run) ||
-            !bytes_u32(&snapshot, &t.strikes) || !bytes_u64(&snapshot, &struck))
+    for (uint32_t i = 0; i < n; i++) {
+        if (!bytes_u32(snapshot, &t.run) || !bytes_u32(snapshot, &t.strikes) ||
+            !bytes_u64(snapshot, &struck))
             return ERR_FORMAT;
         if (sched_random(&random, sizeof random))
             return ERR_NOMEM;
         t.struck_ms = (int64_t)struck;
-        *drawn |= redun_draw(t.run, redun_trust_strikes(&t, (int64_t)now),
-                             redun_draw_least(&season), random);
+        *drawn |=
+            redun_draw(t.run, redun_trust_strikes(&t, now_ms), least, random);
     }
     return ERR_OK;
+}
+
+// Which parts of a line are checked if it ends now? snapshot: as trust.lua
+// packs it. Each becomes a " 0" or " 1" at the end of text.
+static enum err decide_draws(struct bytes snapshot,
+                             char text[SCHED_DECISION_MAX])
+{
+    struct redun_season season;
+    uint64_t now;
+    uint32_t n;
+    size_t len = strlen(text);
+
+    if (!bytes_u64(&snapshot, &now) || !bytes_u32(&snapshot, &season.checks) ||
+        !bytes_u32(&snapshot, &season.lost))
+        return ERR_FORMAT;
+    for (int i = 0; snapshot.len && i < SCHED_DRAWS_MAX; i++) {
+        bool drawn;
+        enum err err = bytes_u32(&snapshot, &n) ? ERR_OK : ERR_FORMAT;
+
+        if (!err)
+            err = draw_one(&snapshot, n, (int64_t)now,
+                           redun_draw_least(&season), &drawn);
+        if (err)
+            return err;
+        snprintf(text + len, SCHED_DECISION_MAX - len, " %d", drawn);
+        len += 2;
+    }
+    return ERR_OK;
+}
+
+// Compare the fingerprints of a check with the primary's rows, and with those
+// of who differed before (prints, or empty).
+static enum err decide_rows(const struct syn1_result_seq *seq,
+                            struct bytes rows, struct bytes seed,
+                            struct bytes prints, struct redun_verdict *out)
+{
+    struct redun_rows primary = {.n = seq->n_prints, .rows = rows.ptr};
+
+    if (!seq->n_prints || rows.len % seq->n_prints ||
+        !bytes_u64(&seed, &primary.seed) ||
+        (prints.len && prints.len != (size_t)seq->n_prints * SYN1_PRINT_LEN))
+        return ERR_FORMAT;
+    primary.row_len = rows.len / seq->n_prints;
+    *out = redun_verdict_rows(&primary, seq->prints,
+                              prints.len ? prints.ptr : NULL);
+    return ERR_OK;
+}
+
+static void put_verdict(char text[SCHED_DECISION_MAX], uint64_t version,
+                        const struct redun_verdict *v)
+{
+    snprintf(text, SCHED_DECISION_MAX, "%" PRIu64 " %d %d %" PRIu32, version,
+             v->primary_right, v->challenger_right, v->keep);
 }
 
 enum err sched_decide(struct sched_walk *walk, const struct syn1_frame *result,
@@ -206,19 +256,26 @@ enum err sched_decide(struct sched_walk *walk, const struct syn1_frame *result,
         if (walk->bad || index >= SYN1_SEQS_MAX || !third_text ||
             !result_seq(result, index, &seq))
             return ERR_FORMAT;
-        if (strcmp(what, "verdict") != 0) {
-            struct sched_cut c = {seq.n_tokens, false};
-            bool drawn;
-            enum err err = decide_draw(fourth, &drawn);
+        enum err err = ERR_OK;
 
-            if (!err && strcmp(what, "cut") == 0)
+        if (strcmp(what, "rows") == 0) {
+            struct redun_verdict v;
+
+            err = decide_rows(&seq, tokens, second, third, &v);
+            if (!err)
+                put_verdict(out->text[index], version, &v);
+        } else if (strcmp(what, "verdict") != 0) {
+            struct sched_cut c = {seq.n_tokens, false};
+
+            if (strcmp(what, "cut") == 0)
                 err = decide_cut(&seq, tokens, second, third_text, cut, cut_ctx,
                                  &c);
-            if (err)
-                return err;
-            snprintf(out->text[index], SCHED_DECISION_MAX,
-                     "%" PRIu64 " %" PRIu32 " %d %d", version, c.keep,
-                     c.stopped, drawn);
+            if (!err) {
+                snprintf(out->text[index], SCHED_DECISION_MAX,
+                         "%" PRIu64 " %" PRIu32 " %d", version, c.keep,
+                         c.stopped);
+                err = decide_draws(fourth, out->text[index]);
+            }
         } else {
             struct redun_answer word = {seq.n_tokens, seq.tokens, seq.prints};
             struct redun_answer primary = answer_of(tokens, second);
@@ -226,10 +283,10 @@ enum err sched_decide(struct sched_walk *walk, const struct syn1_frame *result,
             struct redun_verdict v =
                 redun_verdict_by(&word, &primary, third.len ? &other : NULL);
 
-            snprintf(out->text[index], SCHED_DECISION_MAX,
-                     "%" PRIu64 " %d %d %" PRIu32, version, v.primary_right,
-                     v.challenger_right, v.keep);
+            put_verdict(out->text[index], version, &v);
         }
+        if (err)
+            return err;
     }
     return walk->bad || walk->at != walk->array->elements ? ERR_FORMAT : ERR_OK;
 }

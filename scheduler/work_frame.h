@@ -10,7 +10,8 @@
 
 enum {
     SCHED_SAMPLING_LEN = 30, // sampling as kept in Redis
-    SCHED_DECISION_MAX = 64,
+    SCHED_DECISION_MAX = 256,
+    SCHED_DRAWS_MAX = 100, // of a line; what is beyond is checked
 };
 
 // Sampling as bytes: inv_temp, top_p, top_k (u32), seed (u64), presence,

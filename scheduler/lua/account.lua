@@ -2,14 +2,15 @@
 
 local PENDING = 300 -- lines looked at, of each kind
 
--- Lines in a set of trust.lua, and the credit that they will bring account a.
+-- Items of a set of trust.lua, and the credit that they will bring account a.
 local function waiting(x, a, set)
   local n, credit = R('ZCARD', set), 0
-  for _, sid in ipairs(R('ZRANGE', set, 0, PENDING - 1)) do
+  for _, item in ipairs(R('ZRANGE', set, 0, PENDING - 1)) do
+    local sid, f = item:match('^(%d+):?(%d*)$')
     local s = base.load(sequence.key(x, sid), 'm', 'np', 'sn')
-    local m = s.m and base.load(x.P .. 'm:' .. s.m, 'cr', 'span')
+    local m = s.m and base.load(x.P .. 'm:' .. s.m, 'cr', 'span', 'crs')
     for _, t in ipairs(m and cmsgpack.unpack(s.sn) or {}) do
-      if t[2] == a then credit = credit + sequence.worth(s, t, m) end
+      if t[2] == a and (f == '' or t[7] == tonumber(f)) then credit = credit + sequence.worth(s, t, m) end
     end
   end
   return n, string.format('%.0f', credit)

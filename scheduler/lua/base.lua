@@ -8,7 +8,8 @@
 -- <m> is the first 16 bytes of a model's id in hex, <u> a unit id in hex.
 --
 --   m:<m>        hash  a model: name, id, vocab, ctx, ends, span, cr (credit of
---                      1000 rows), t (when it was put), ps and pst
+--                      1000 rows), crs (of the shards before each boundary), t
+--                      (when it was put), ps and pst
 --                      (fingerprint seed, since when)
 --   models       set   of <m>
 --   vols         zset  volunteer -> when it counts as gone
@@ -27,6 +28,7 @@
 --   sticky       zset  all sequences in any v:<id>:q -> since when
 --   s:<n>:g, s:<n>:l<b>, v:<id>:g, st, sp, w:<m>:<span>, h:<m>:<span>
 --                see stage.lua and log.lua; p:<m>, p:<m>:v see plan.lua
+--   c:<m>:<span>, r:<m>:<span>, cr:<m>  see verify.lua
 --   u:<u>        hash  a unit; see unit.lua. Lives on a while when expired
 --   units        zset  leased units -> deadline
 --   b:<id>       hash  a batch; see batch.lua
@@ -62,7 +64,7 @@ local base, volunteer, sequence, unit, take = {}, {}, {}, {}, {}
 local commit, file, batch, ask, stats = {}, {}, {}, {}, {}
 local trust, fair, log, stage, flow, plan = {}, {}, {}, {}, {}, {}
 local quota, receipt, detour, callback, place = {}, {}, {}, {}, {}
-local known, entry = {}, {}
+local known, entry, verify = {}, {}, {}
 
 -- The context of one call.
 function base.open(keys)

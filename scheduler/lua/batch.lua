@@ -136,6 +136,7 @@ local EXPIRED = '{"code":"batch_expired","message":"This request was not ' ..
 -- model_put: ARGV 1 id (32 bytes) 2 name 3 shards 4 vocabulary 5 context
 --   6 end ids, packed 7 credit of 1000 rows 8 width of a row, 0: not known
 --   9 for each shard its bytes and the bytes of a sequence's KV, packed u64
+--   10 credit of 1000 rows of the shards before each boundary, packed u64
 local function model_put(keys, args)
   local x = base.open(keys)
   local m = base.hex(args[1]:sub(1, 16))
@@ -146,7 +147,8 @@ local function model_put(keys, args)
     for i = 1, #args[9], 8 do
       need = need + struct.unpack('<I8', args[9], i)
     end
-    R('HSET', x.P .. 'm:' .. m, 'd', args[8], 'sz', args[9], 'need', need)
+    R('HSET', x.P .. 'm:' .. m, 'd', args[8], 'sz', args[9], 'need', need,
+      'crs', args[10])
     plan.touch(x)
   end
   R('SADD', x.P .. 'models', m)

@@ -12,6 +12,7 @@ local LATE = {w = 'q', c = 'c', x = 'd'}
 
 local function alive(x, vid, s, r, u)
   if r[7] == 'g' then return s.b and flow.alive(x, vid, s, r, u) end
+  if r[7] == 'v' or r[7] == 'y' then return s.b and verify.alive(x, s, r, u) end
   if not s.b or s.ep ~= tostring(r[2]) or #s.o / 4 ~= r[8] then return false end
   if s.u == u then return s.st == HELD[r[7]] end
   return s.u == '' and s.lu == u and s.st == LATE[r[7]]
@@ -39,6 +40,8 @@ local function formed(r, s, res, M)
     return n == 0, false
   elseif r[7] == 'g' and s.G.path[#s.G.path] ~= r[10] then
     return flow.formed(s, r, res), false
+  elseif s.V and s.G.path[#s.G.path] ~= r[10] then
+    return verify.formed(r, res), false
   end
   local stop, vocab = ends(M, s), tonumber(M.vocab)
   if #res.prints ~= n * 16 or #res.logprobs ~= n * probs_len(s) or
@@ -57,7 +60,7 @@ end
 local function decided(s, res)
   local d = {}
   for n in res.decision:gmatch('%d+') do table.insert(d, tonumber(n)) end
-  return d[1] == tonumber(s.ver) and d
+  return d[1] == (s.V and s.V.ver or tonumber(s.ver)) and d
 end
 
 -- The stints of s, packed, with the new tokens of row r up to no.
@@ -81,7 +84,8 @@ end
 
 -- Returns the plan: {U = unit or nil, acts = {...}, ask = {...}, fault}.
 function commit.plan(x, vid, v, u, results)
-  local U = base.load(unit.key(x, u), 'v', 'm', 't0', 'wp', 'rows', 'stage')
+  local U = base.load(unit.key(x, u), 'v', 'm', 't0', 'wp', 'rows', 'stage',
+                      'check')
   local plan = {acts = {}, ask = {}}
   if U.v ~= vid or trust.banned(x, v.a) then return plan end
   local M = base.load(x.P .. 'm:' .. U.m, 'vocab', 'ends', 'ctx', 'name')
@@ -110,12 +114,15 @@ function commit.plan(x, vid, v, u, results)
       act.d = decided(s, res)
       if ok and not act.d then
         if r[7] == 'g' then
-          if s.sx ~= '' and r[6] == 1 then
-            for _, w in ipairs({i, 'cut', tonumber(s.ver), s.o, s.sx, M.name,
-                                trust.snapshot(x, {})}) do
+          if r[6] == 1 and (s.sx ~= '' or ends_with(r, s, res, M, stop)) then
+            for _, w in ipairs({i, s.sx ~= '' and 'cut' or 'draw',
+                                tonumber(s.ver), s.o, s.sx, M.name,
+                                trust.snapshot(x, flow.makers(s, r, v))}) do
               table.insert(plan.ask, w)
             end
           end
+        elseif s.V then
+          verify.ask(x, plan.ask, i, act)
         elseif r[7] ~= 'w' then
           for _, v in ipairs({i, 'verdict', tonumber(s.ver), s.o, s.pr,
                               r[7] == 'x' and s.ct or '',
@@ -127,7 +134,7 @@ function commit.plan(x, vid, v, u, results)
           local sn = stints_with(s, r, vid, v)
           for _, w in ipairs({i, s.sx ~= '' and 'cut' or 'draw',
                               tonumber(s.ver), s.o, s.sx, M.name,
-                              trust.snapshot(x, trust.makers(sn))}) do
+                              trust.snapshot(x, {trust.makers(sn)})}) do
             table.insert(plan.ask, w)
           end
         end
@@ -270,6 +277,8 @@ function commit.apply(x, p, vid, v, u, plan, compute_us, random)
         tokens = tokens + flow.take(x, p, vid, v, act, plan.M)
       elseif act.r[7] == 'w' then
         tokens = tokens + take_tokens(x, p, vid, v, act, plan.M)
+      elseif act.s.V then
+        verify.verdict(x, p, vid, v, act)
       else
         take_verdict(x, p, vid, v, act)
       end
@@ -277,6 +286,8 @@ function commit.apply(x, p, vid, v, u, plan, compute_us, random)
       outcome = 1
       if act.r[7] == 'g' then
         flow.status(x, vid, act, u)
+      elseif act.s.V then
+        verify.back(x, u, vid, act.r, true)
       else
         take_status(x, vid, act, u)
       end
@@ -284,6 +295,8 @@ function commit.apply(x, p, vid, v, u, plan, compute_us, random)
       wrong = true
       if act.r[7] == 'g' then
         flow.refused(x, vid, act.r, u)
+      elseif act.s.V then
+        verify.back(x, u, vid, act.r, true)
       else
         sequence.avoid(x, act.r[1], vid)
         unit.back(x, u, vid, act.r, false)
@@ -299,6 +312,8 @@ function commit.apply(x, p, vid, v, u, plan, compute_us, random)
     if plan.U.stage then
       flow.measure(x, vid, v, plan.U, compute_us)
       stats.tick(x, tokens)
+    elseif plan.U.check then
+      R('HINCRBY', volunteer.key(x, vid), 'units', 1)
     else
       measure(x, vid, v, plan.U, tokens, compute_us)
     end

@@ -64,6 +64,13 @@ local function turn(x, p, sid, f)
   return true
 end
 
+-- Is there somebody for a line of m from its beginning?
+local function ways(x, m)
+  local path = plan.path(x, m)
+  return path and stage.covered(x, m, path) or
+    R('EXISTS', stage.holders_key(x, m, 0, R('HGET', x.P .. 'm:' .. m, 'span'))) == 1
+end
+
 -- Is m's span f..e one that somebody is to hold?
 local function planned(x, m, f, e)
   local path = plan.path(x, m) or {}
@@ -73,19 +80,23 @@ local function planned(x, m, f, e)
   return false
 end
 
--- Stages have waited for a holder of a span ("<m>:<f>-<e>") for a while.
+-- Stages, or their checks, have waited for a holder of a span ("<m>:<f>-<e>") for
+-- a while.
 local STEP = 50
 function detour.look(x, p, name)
   local m, f, e = name:match('(%x+):(%d+)-(%d+)')
   f, e = tonumber(f), tonumber(e)
   local queue = stage.queue_key(x, m, f, e)
-  if R('EXISTS', queue) == 0 or
+  if R('EXISTS', queue) + verify.waits(x, name) == 0 or
      R('EXISTS', stage.holders_key(x, m, f, e)) == 1 then
     R('ZREM', x.P .. 'blocked', name)
     return
   end
   R('ZADD', x.P .. 'blocked', x.now, name) -- look again
   if planned(x, m, f, e) then return end
+  if ways(x, m) and R('SCARD', x.P .. 'refs') == 0 then
+    verify.restart(x, p, name, STEP)
+  end
   for _, member in ipairs(R('ZRANGE', queue, 0, STEP - 1)) do
     local sid = member:match('%d+')
     if not turn(x, p, sid, f) then return end

@@ -8,11 +8,21 @@ local REPLAN = 64          -- units after which speeds are looked at again
 local SCAN = 128           -- candidates looked at in a queue
 local TOKENS, WITH_ROWS = 1, 2 -- flags of a frame
 
+-- Was the caller wrong about such a sequence, and is there another who was not?
+local function shy(x, c, bad)
+  if not bad[c.v.a] then return false end
+  for _, id in ipairs(R('SMEMBERS', stage.holders_key(x, c.m, c.f, c.e))) do
+    local a = R('HGET', volunteer.key(x, id), 'a')
+    if a and not bad[a] then return true end
+  end
+  return false
+end
+
 -- Put a stage into the unit being formed, if it fits. Returns false if it must
 -- not stay in its queue, nil if it is not for now.
 local function add(x, c, sid)
   local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'ep', 'at', 'np',
-                      'mt', 'ps', 'own', 'o', 'p', 'sm', 'bi', 'sp', 'sus')
+                      'mt', 'ps', 'own', 'o', 'p', 'sm', 'bi', 'sp', 'bad')
   local G = s.b and stage.load(x, sid)
   if not G or s.st ~= 'g' or s.m ~= c.m or
      stage.finish_of(G, c.f) ~= c.e or stage.text(G, 'u', c.f) ~= '' then
@@ -23,10 +33,7 @@ local function add(x, c, sid)
   local mine = own == c.vid
   if own ~= '' and not mine then return false end
   if not mine and G.av == c.vid and tonumber(G.avt) > x.now then return nil end
-  if not mine and c.holders > 1 and s.sus and
-     cmsgpack.unpack(s.sus)[c.v.a] then
-    return nil
-  end
+  if not mine and shy(x, c, cmsgpack.unpack(s.bad)) then return nil end
   local first = mine and stage.num(G, 'k', c.f) or 0
   local avail = stage.avail(s, G, c.f)
   if avail <= first then return false end
@@ -115,9 +122,10 @@ local function add_new(x, c)
                         'bad', 'tag')
     if not s.b then
       R('ZREM', queue, sid)
-    elseif not cmsgpack.unpack(s.bad)[c.v.a] or holders < 2 then
+    elseif not shy(x, c, cmsgpack.unpack(s.bad)) then
       if not stage.open(x, c.p, sid, s, c.M, path) then
         c.full = true
+        R('HSET', x.P .. 'g', 'tight', x.now)
         return
       end
       left = left - 1
@@ -211,7 +219,6 @@ function flow.unit(x, vid, v, ask, p, held)
         m = m, M = M, N = N, p = p, vid = vid, v = v, f = f, e = e, held = held,
         n = 0, fresh = 0, slots = all - kept(x, vid, f, #ask.spans), at = 0, picked = {},
         rows = math.min(ROWS, math.floor(BYTES / log.row_len(tonumber(M.d)))),
-        holders = R('SCARD', stage.holders_key(x, m, f, e)),
       }
       add_own(x, c)
       add_free(x, c)
@@ -238,6 +245,20 @@ function flow.formed(s, r, res)
   return #res.rows == r[4] * log.row_len(tonumber(s.G.d)) and res.tokens == ''
 end
 
+-- For each stage of the path of s the accounts that made it, once vid (v) has
+-- done row r.
+function flow.makers(s, r, v)
+  local lists, path = {}, s.G.path
+  for i = 2, #path do
+    local list = trust.makers(s.sn, path[i], i == #path)
+    local there = path[i] ~= r[10]
+    for _, a in ipairs(list) do there = there or a == v.a end
+    if not there then table.insert(list, v.a) end
+    table.insert(lists, list)
+  end
+  return lists
+end
+
 -- The stints of s with the rows from..to of a stage.
 local function stints_with(s, r, vid, v, from, to)
   local stints = cmsgpack.unpack(s.sn)
@@ -253,7 +274,7 @@ end
 
 -- Rows came back. Returns how many new tokens.
 function flow.take(x, p, vid, v, act, M)
-  local r, s, res = act.r, act.s, act.res
+  local r, s, res, d = act.r, act.s, act.res, act.d
   local sid, f, e, G = r[1], r[9], r[10], act.s.G
   local to, head, n = r[3] + r[4], e == G.path[#G.path], 0
   stage.unqueue(x, sid, s.m, G, f)
@@ -276,13 +297,13 @@ function flow.take(x, p, vid, v, act, M)
     s.o = s.o .. res.tokens:sub(1, 4)
     R('HSET', sequence.key(x, sid), 'o', s.o, 'pr', s.pr .. res.prints, 'lp',
       s.lp .. res.logprobs)
-    if act.stop or act.d and act.d[3] == 1 or #s.o / 4 >= tonumber(s.mt) or
+    local stop = act.stop or d and d[3] == 1
+    if stop or #s.o / 4 >= tonumber(s.mt) or
        s.np + #s.o / 4 >= tonumber(M.ctx) then
-      R('HSET', sequence.key(x, sid), 'fin',
-        (act.stop or act.d and act.d[3] == 1) and 's' or 'l')
+      R('HSET', sequence.key(x, sid), 'fin', stop and 's' or 'l')
       stage.close(x, sid, s, G)
-      trust.ended(x, p, sid, s, true)
-      R('HSET', sequence.key(x, sid), 'rf', '1') -- the referee's, if there is one
+      local red = tonumber(R('HGET', batch.key(x, s.b), 'red')) or 1
+      verify.ended(x, p, sid, s, G, d and {unpack(d, 4)} or {}, red)
       x.ended[s.b] = true
       return 1
     end

@@ -52,7 +52,7 @@ end
 -- It is finished. Returns the account that was wrong, or nil.
 function known.ended(x, sid)
   local s = base.load(sequence.key(x, sid), 'm', 'o', 'kn', 'sn', 'np')
-  local m = base.load(x.P .. 'm:' .. s.m, 'cr', 'span')
+  local m = base.load(x.P .. 'm:' .. s.m, 'cr', 'span', 'crs')
   local wrong
   base.count(x, 'known', 1)
   for _, t in ipairs(cmsgpack.unpack(s.sn)) do

@@ -4,10 +4,11 @@
 -- suits nobody at once, and what nobody took in time: no check waits for a fit.
 local LOOK = 100 -- accounts online that are looked at
 
--- The accounts that computed a sequence, or were wrong about it.
+-- The accounts that computed a sequence (of one over several volunteers: the
+-- rows of the stage that ends at s.e), or were wrong about it.
 function place.involved(s)
   local set = cmsgpack.unpack(s.bad)
-  for _, t in ipairs(cmsgpack.unpack(s.sn)) do set[t[2]] = true end
+  for _, a in ipairs(trust.makers(s.sn, s.e, s.last)) do set[a] = true end
   if s.cw and s.cw ~= '' then set[cmsgpack.unpack(s.cw)[2]] = true end
   if s.ck and s.ck ~= '' then
     for _, c in ipairs(cmsgpack.unpack(s.ck)) do set[c[2]] = true end
@@ -44,10 +45,10 @@ local function suits(x, c, who, makers)
   return who.trusted and 2 or all and 1 or 0
 end
 
--- How well the best of those online suits for s (sn, bad, ck, cw, av, avt). Who
--- could not do it just now does not count.
+-- How well the best of those online (c.online, if only they count) suits for s
+-- (sn, bad, ck, cw, av, avt). Who could not do it just now does not count.
 function place.best(x, c, s)
-  local makers, set, best = trust.makers(s.sn), place.involved(s), 0
+  local makers, set, best = trust.makers(s.sn, s.e, s.last), place.involved(s), 0
   if s.av ~= '' and sequence.avoids(x, s, s.av) then
     set[R('HGET', volunteer.key(x, s.av), 'a') or ''] = true
   end
@@ -61,17 +62,27 @@ function place.best(x, c, s)
   return best
 end
 
+-- Is one of c.online trusted who had no part in s?
+function place.any_trusted(x, c, s)
+  local set = place.involved(s)
+  for _, a in ipairs(c.online) do
+    if not set[a] and about(x, c, a).trusted then return true end
+  end
+  return false
+end
+
 -- Should the caller of this take check s? nil: it must not, its account had a
 -- part in it; false: it does not suit, or somebody else online does better; true.
 -- Then also whether its hardware is another.
 function place.fits(x, c, s)
   if place.involved(s)[c.v.a] then return nil end
   local me = {trusted = c.trusted, block = c.v.block or ''}
-  local level = suits(x, c, me, trust.makers(s.sn))
+  local level = suits(x, c, me, trust.makers(s.sn, s.e, s.last))
   if level == 0 or level == 1 and place.best(x, c, s) == 2 then return false end
   local other = true
   for _, t in ipairs(cmsgpack.unpack(s.sn)) do
-    other = other and t[4] ~= c.v.be
+    local its = not s.e or t[8] == s.e
+    other = other and not (its and t[4] == c.v.be)
   end
   return true, other
 end

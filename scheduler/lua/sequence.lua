@@ -9,7 +9,8 @@
 --   is bytes 13 to 20   bi logit biases   ie "1": ignore the model's ends
 --   st  state: q ready, r in a unit, c waits for a check, k being checked,
 --       d disputed, x at the referee, p finished, waits for what follows,
---       g on a path over several volunteers (stage.lua)
+--       g on a path over several volunteers (stage.lua), v finished there, and
+--       some of its stages are being checked (verify.lua)
 --   ver rises with each change of state; what C decided on holds for one ver
 --   ep  epoch   at  times its rows were leased in vain
 --   own volunteer that has its KV, "" for none; kv rows of it there
@@ -18,8 +19,7 @@
 --   sn  stints: packed list of {volunteer, account, name, backend, from, to},
 --       positions counted in generated tokens
 --   tag its place in the queue, ctag in that for checks (fair.lua)
---   bad packed map of accounts that were wrong about it   sus  of those of whom
---       one was, when it last ran over spans
+--   bad packed map of accounts that were wrong about it
 --   av  volunteer that could not do it just now, to be avoided until avt
 --   fin "s" or "l" once it is finished; tc since when it waits for its check
 --   cov, rf, ch  of a drawn one: what its check covers; "1": only the referee's;
@@ -28,7 +28,7 @@
 --   ct, cp, cw   tokens, fingerprints of the checker that differed, and who
 -- It is deleted when it is final.
 local GROUP = {q = 'n_q', r = 'n_r', c = 'n_c', k = 'n_c', d = 'n_c', x = 'n_c',
-               p = 'n_c', g = 'n_r'}
+               p = 'n_c', g = 'n_r', v = 'n_c'}
 
 function sequence.key(x, sid) return x.P .. 's:' .. sid end
 
@@ -46,6 +46,9 @@ function sequence.move(x, sid, s, to)
       R('HINCRBY', b, into, 1)
       base.count(x, into, 1)
     end
+  end
+  if (s.st == 'p') ~= (to == 'p') then
+    R('HINCRBY', x.P .. 'b:' .. s.b, 'n_p', to == 'p' and 1 or -1)
   end
   if to then
     local key = sequence.key(x, sid)
@@ -141,37 +144,31 @@ function sequence.bad(x, sid, account)
   R('HSET', key, 'bad', cmsgpack.pack(bad))
 end
 
--- An account lost a dispute about sid.
+-- An account lost a dispute about sid (which may be final by now).
 function sequence.blame(x, p, sid, account)
-  sequence.bad(x, sid, account)
+  if R('EXISTS', sequence.key(x, sid)) == 1 then
+    sequence.bad(x, sid, account)
+  end
   trust.lost(x, p, account)
   base.ledger(x, account, 'lie')
   base.count(x, 'disagreements', 1)
 end
 
--- One of those who computed a line over spans was wrong: whoever holds the same
--- span besides them goes on, if there is somebody.
-function sequence.suspect(x, sid, s)
-  local accounts = {}
-  for _, t in ipairs(cmsgpack.unpack(s.sn)) do accounts[t[2]] = true end
-  R('HSET', sequence.key(x, sid), 'sus', cmsgpack.pack(accounts))
-end
-
--- Back to the first keep tokens, in a new epoch; whose stint holds the next one
--- is blamed.
+-- Back to the first keep tokens, in a new epoch; whose stint of the whole model
+-- holds the next one is blamed.
 function sequence.rollback(x, p, sid, keep)
   local key = sequence.key(x, sid)
-  local s = base.load(key, 'b', 'm', 'st', 'o', 'pr', 'lp', 'sn', 'ch')
+  local s = base.load(key, 'b', 'm', 'st', 'o', 'pr', 'lp', 'sn', 'ch', 'np')
   local stints = {}
   trust.undo(x, p, sid, s)
-  local on_path = stage.drop(x, sid, s)
-  if on_path then sequence.suspect(x, sid, s) end
-  for _, t in ipairs(on_path and {} or cmsgpack.unpack(s.sn)) do
-    if t[5] <= keep and keep < t[6] then
+  stage.drop(x, sid, s)
+  for _, t in ipairs(cmsgpack.unpack(s.sn)) do
+    local left = t[7] and s.np + keep or keep -- its rows, or its tokens
+    if not t[7] and t[5] <= keep and keep < t[6] then
       sequence.blame(x, p, sid, t[2])
     end
-    if t[5] < keep then
-      t[6] = math.min(t[6], keep)
+    if t[5] < left then
+      t[6] = math.min(t[6], left)
       table.insert(stints, t)
     end
   end
@@ -184,13 +181,21 @@ function sequence.rollback(x, p, sid, keep)
   sequence.queue(x, sid, s)
 end
 
+-- The part of the model that is between boundaries f and e. m has cr, span, crs.
+function sequence.share(m, f, e)
+  if not m.crs or m.crs == '' then return (e - f) / m.span end
+  local from, to = struct.unpack('<I8', m.crs, f * 8 + 1),
+                   struct.unpack('<I8', m.crs, e * 8 + 1)
+  return (to - from) / m.cr
+end
+
 -- What a stint is worth: its credit, and the tokens that it made. s has np, m
--- cr and span. The first stint's maker computed the prompt; one of a partial
--- span counts its shards' part of the model.
+-- cr, span and crs. The first stint's maker computed the prompt; one of a partial
+-- span counts its part of the model.
 function sequence.worth(s, t, m)
   local rows, tokens, share = t[6] - t[5], t[6] - t[5], 1
   if t[7] then
-    share = (t[8] - t[7]) / m.span
+    share = sequence.share(m, t[7], t[8])
     tokens = t[8] == tonumber(m.span) and
       math.max(t[6] - math.max(t[5], s.np - 1), 0) or 0
   elseif t[5] == 0 then
@@ -199,16 +204,20 @@ function sequence.worth(s, t, m)
   return rows * m.cr / 1000 * share, tokens
 end
 
+local CHECKS_MAX = 8 -- that a record tells
+
 -- Its line is confirmed: record, credit, forget. checker: {volunteer, account,
--- name, backend, referee}, or nil if what followed it was enough.
-function sequence.final(x, p, sid, checker)
+-- name, backend, referee}, or nil if what followed it was enough. stages: those
+-- who checked one of its stages, and have been credited: the same, then the
+-- stage's boundaries.
+function sequence.final(x, p, sid, checker, stages)
   local key = sequence.key(x, sid)
   local s = base.load(key, 'b', 'm', 'st', 'l', 'cid', 'blob', 'sx', 'sg', 'o',
                       'lp', 'np', 'sm', 'sn', 'fin', 'cov', 'ch', 'ck',
                       'p', 'bi', 'sp', 'gi', 'gn')
-  local m = base.load(x.P .. 'm:' .. s.m, 'name', 'cr', 'span')
+  local m = base.load(x.P .. 'm:' .. s.m, 'name', 'cr', 'span', 'crs')
   local stints, makers, n, seen = cmsgpack.unpack(s.sn), '', 0, {}
-  local n_tokens = #s.o / 4
+  local n_tokens, agreed = #s.o / 4, checker ~= nil
   for _, t in ipairs(stints) do
     if not seen[t[1]] and n < 8 then
       seen[t[1]] = true
@@ -228,6 +237,10 @@ function sequence.final(x, p, sid, checker)
       R('HINCRBY', x.P .. 'acct:' .. c[2], 'run', 1)
     end
   end
+  for _, c in ipairs(stages or {}) do
+    if #checkers < CHECKS_MAX then table.insert(checkers, c) end
+  end
+  if stages then checker = checkers[1] end
   batch.final(x, s, n_tokens,
     struct.pack('<I8I1I1I1I1I4I4I8', s.l, 0, s.fin == 's' and 0 or 1,
                 s.sg == '1' and 1 or 0, n, s.np, n_tokens, x.now) ..
@@ -237,7 +250,7 @@ function sequence.final(x, p, sid, checker)
     base.str(checker and checker[4] or '') ..
     base.str(receipt.record(x, s, checkers)) .. makers)
   sequence.forget(x, sid, s)
-  if checker then trust.agreed(x, p, sid, s) end
+  if agreed then trust.agreed(x, p, sid, s) end
 end
 
 -- Out of the store, from wherever it is.

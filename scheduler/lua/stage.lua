@@ -7,6 +7,7 @@
 --   o<f>  volunteer that keeps the stage's KV, ""; k<f>  rows of KV there
 --   u<f>  unit that the stage is in, ""; w<f>  the last one that was lost
 --   av, avt  volunteer that could not do it just now, until when
+--   v<f>  check of a stage of a finished line, see verify.lua
 -- A stage is ready when its KV has fewer rows than came to its boundary: then
 -- it is in one of
 --   v:<id>:g         zset  ready stages "<n>:<f>" of that owner -> since when;
@@ -146,6 +147,7 @@ end
 function stage.drop(x, sid, s)
   local G = stage.load(x, sid)
   if not G then return false end
+  verify.drop(x, sid, s, G)
   stage.close(x, sid, s, G)
   log.drop(x, sid, G.path, tonumber(G.lb))
   R('DEL', stage.key(x, sid))
@@ -226,7 +228,7 @@ local function capacity(x, name, n)
   if n > 0 and R('EXISTS', x.P .. 'q:' .. m) == 1 then x.wake = true end
 end
 
--- What a volunteer holds has changed: spans is a list of {m, f, e}.
+-- What a volunteer (no referee) holds has changed: spans is a list of {m, f, e}.
 function stage.holds(x, vid, spans)
   local key = volunteer.key(x, vid)
   local now, slots = {}, tonumber(R('HGET', key, 'sl')) or 0
@@ -236,7 +238,7 @@ function stage.holds(x, vid, spans)
     if not now[name] then
       R('SREM', x.P .. 'h:' .. name, vid)
       if R('EXISTS', x.P .. 'h:' .. name) == 0 and
-         R('EXISTS', x.P .. 'w:' .. name) == 1 then
+         R('EXISTS', x.P .. 'w:' .. name, x.P .. 'c:' .. name) > 0 then
         R('ZADD', x.P .. 'blocked', 'NX', x.now, name)
       end
     end

@@ -289,10 +289,15 @@ function take.unit(x, vid, v, ask, p)
       refused, next_ms = refused or c.refused, math.min(next_ms, c.next_ms)
     end
   end
-  if v.ref ~= '1' then
-    local reply = flow.unit(x, vid, v, ask, p, held)
-    if reply then return reply end
+  local reply = verify.unit(x, vid, v, ask, p, held) or
+    v.ref ~= '1' and flow.unit(x, vid, v, ask, p, held)
+  if reply then return reply end
+  if v.ref == '1' then
+    local m, f, e = verify.wanted(x, vid, v, ask, p)
+    if m then return none(2, p.retake_ms, m, f, e) end
   end
+  refused, next_ms = refused or ask.refused,
+                     math.min(next_ms, ask.next_ms or next_ms)
   local wanted, f, e = plan.wanted(v.as, ask.listed)
   if wanted then return none(2, next_ms, wanted, f, e) end
   if not known and #ask.spans == 0 then

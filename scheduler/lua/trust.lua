@@ -4,22 +4,27 @@
 -- hash:
 --   run  valid checks in a row    st, stt  strikes, as of when    ban "1"
 --   n    stints that ended, ever    blk  address block of its last volunteer
---   a:<a>:p  zset  its lines that are finished, undrawn -> number of its stint
---   a:<a>:d  zset  its lines that are drawn and not yet checked -> the same
---   b:<id>:p set   lines of a batch that are finished, undrawn
+-- An item is a finished line "<n>", or a stage "<n>:<f>" of one that ran over
+-- several volunteers (verify.lua): what is drawn, checked and valid as a whole.
+--   a:<a>:p  zset  its items that are finished, undrawn -> number of its stint
+--   a:<a>:d  zset  its items that are drawn and not yet checked -> the same
+--   b:<id>:p set   items of a batch that are finished, undrawn
 --   pend     set   batches with such lines    left  set of accounts that left
 --   In g: sc, sl  season (checks drawn by chance, lost)   cwn, cwm  checks that
---   were given out, the longest that one had waited for that, ms
+--   were given out, the longest that one had waited for that, ms   tight  when the
+--   log last had no room for another line
 
 local function account(x, a) return x.P .. 'acct:' .. a end
 local function pending(x, a) return x.P .. 'a:' .. a .. ':p' end
 local function drawn(x, a) return x.P .. 'a:' .. a .. ':d' end
 
--- The accounts that computed a line with these packed stints, each once.
-function trust.makers(stints)
+-- The accounts that computed a line with these packed stints, each once; those
+-- whose rows came to boundary e if it is given (last: it is the path's last, for
+-- which whole models count too).
+function trust.makers(stints, e, last)
   local list, seen = {}, {}
   for _, t in ipairs(cmsgpack.unpack(stints)) do
-    if not seen[t[2]] then
+    if not seen[t[2]] and (not e or t[8] == e or last and not t[8]) then
       seen[t[2]] = true
       table.insert(list, t[2])
     end
@@ -42,19 +47,23 @@ function trust.banned(x, a)
   return R('HGET', account(x, a), 'ban') == '1'
 end
 
--- What C needs for a draw: season, then for each account its run, strikes and
--- when the last one was.
-function trust.snapshot(x, accounts)
+-- What C needs for draws: season, then for each item how many made it, and of
+-- each of these its run, strikes and when the last one was.
+function trust.snapshot(x, items)
   local g = base.load(x.P .. 'g', 'sc', 'sl')
   local out = struct.pack('<I8I4I4', x.now, g.sc or 0, g.sl or 0)
-  for _, a in ipairs(accounts) do
-    local t = base.load(account(x, a), 'run', 'st', 'stt')
-    out = out .. struct.pack('<I4I4I8', t.run or 0, t.st or 0, t.stt or 0)
+  for _, accounts in ipairs(items) do
+    out = out .. struct.pack('<I4', #accounts)
+    for _, a in ipairs(accounts) do
+      local t = base.load(account(x, a), 'run', 'st', 'stt')
+      out = out .. struct.pack('<I4I4I8', t.run or 0, t.st or 0, t.stt or 0)
+    end
   end
   return out
 end
 
-local function season(x, p, lost)
+-- A check drawn by chance from trusted accounts has been decided.
+function trust.season(x, p, lost)
   local g = x.P .. 'g'
   local n = R('HINCRBY', g, 'sc', 1)
   local l = R('HINCRBY', g, 'sl', lost and 1 or 0)
@@ -63,43 +72,95 @@ local function season(x, p, lost)
   end
 end
 
-local function out_of_pending(x, sid, s)
-  local set = x.P .. 'b:' .. s.b .. ':p'
-  R('SREM', set, sid)
-  if R('EXISTS', set) == 0 then R('SREM', x.P .. 'pend', s.b) end
+local function out_of_pending(x, item, b)
+  local set = x.P .. 'b:' .. b .. ':p'
+  R('SREM', set, item)
+  if R('EXISTS', set) == 0 then R('SREM', x.P .. 'pend', b) end
 end
 
--- A finished, undrawn line is to be checked after all. referee: by nobody else.
+-- The line of an item, and the first boundary of its stage or nil.
+local function parts(item)
+  local sid, f = item:match('^(%d+):?(%d*)$')
+  return sid, tonumber(f)
+end
+
+local function makers_of(x, item)
+  if select(2, parts(item)) then return verify.makers(x, item) end
+  return trust.makers(R('HGET', sequence.key(x, item), 'sn'))
+end
+
+-- A finished item is drawn, or not, among those of its makers. Returns whether
+-- all of them are trusted.
+function trust.enter(x, p, item, makers, is_drawn)
+  local chance = true
+  for _, a in ipairs(makers) do
+    local at = R('HINCRBY', account(x, a), 'n', 1)
+    chance = chance and trust.trusted(x, p, a)
+    R('ZADD', is_drawn and drawn(x, a) or pending(x, a), at, item)
+  end
+  return chance
+end
+
+-- An undrawn item of batch b becomes a drawn one.
+function trust.redraw(x, item, makers, b)
+  for _, a in ipairs(makers) do
+    local at = R('ZSCORE', pending(x, a), item)
+    R('ZREM', pending(x, a), item)
+    if at then R('ZADD', drawn(x, a), at, item) end
+  end
+  out_of_pending(x, item, b)
+end
+
+-- The check of a drawn item agreed. chance: it was drawn by chance.
+function trust.passed(x, p, item, makers, chance)
+  if chance then trust.season(x, p, false) end
+  for _, a in ipairs(makers) do
+    R('ZREM', drawn(x, a), item)
+    R('HINCRBY', account(x, a), 'run', 1)
+    R('HINCRBY', account(x, a), 'ok', 1)
+  end
+end
+
+-- An item of batch b is out of all that is kept here.
+function trust.leave(x, item, makers, b)
+  for _, a in ipairs(makers) do
+    R('ZREM', pending(x, a), item)
+    R('ZREM', drawn(x, a), item)
+  end
+  out_of_pending(x, item, b)
+end
+
+-- A finished, undrawn item is to be checked after all. referee: by nobody else.
 -- covers: map of account -> its stints up to this number are valid once the
 -- check has agreed.
-local function draw(x, sid, covers, referee)
+local function draw(x, item, covers, referee)
+  local sid, f = parts(item)
+  if f then return verify.draw(x, sid, f, covers, referee) end
   local key = sequence.key(x, sid)
   local s = base.load(key, 'b', 'm', 'st', 'sn', 'own')
   if s.st ~= 'p' then return end
-  for _, a in ipairs(trust.makers(s.sn)) do
-    local at = R('ZSCORE', pending(x, a), sid)
-    R('ZREM', pending(x, a), sid)
-    if at then R('ZADD', drawn(x, a), at, sid) end
-  end
-  out_of_pending(x, sid, s)
+  trust.redraw(x, sid, trust.makers(s.sn), s.b)
   R('HSET', key, 'cov', cmsgpack.pack(covers), 'rf', referee and '1' or '', 'ch',
     '')
   sequence.check(x, sid, s, x.now)
 end
 
--- One maker's stints of a pending line are valid; if all are, so is the line.
-local function valid(x, p, sid, a)
-  local s = base.load(sequence.key(x, sid), 'b', 'sn', 'st')
-  R('ZREM', pending(x, a), sid)
-  if s.st ~= 'p' then return end
-  for _, other in ipairs(trust.makers(s.sn)) do
-    if R('ZSCORE', pending(x, other), sid) then return end
+-- One maker's stints of a pending item are valid; if all are, so is the item.
+local function valid(x, p, item, a)
+  local sid, f = parts(item)
+  local s = base.load(sequence.key(x, sid), 'b', 'st')
+  R('ZREM', pending(x, a), item)
+  if f and not verify.pends(x, sid, f) or not f and s.st ~= 'p' then return end
+  for _, other in ipairs(makers_of(x, item)) do
+    if R('ZSCORE', pending(x, other), item) then return end
   end
-  sequence.final(x, p, sid, nil)
+  if not f then return sequence.final(x, p, sid, nil) end
+  out_of_pending(x, item, s.b)
+  verify.valid(x, p, sid, f)
 end
 
--- Lines of account a that have waited long enough, or are covered up to upto.
-local function advance(x, p, a, upto)
+-- Items of account a that have waited long enough, or are covered up to upto.
+function trust.advance(x, p, a, upto)
   while true do
     local head = R('ZRANGE', pending(x, a), 0, 0, 'WITHSCORES')
     if not head[1] then return end
@@ -115,12 +176,8 @@ end
 
 -- A line is finished. is_drawn: by chance, by its batch, or to be sure.
 function trust.ended(x, p, sid, s, is_drawn)
-  local makers, chance = trust.makers(s.sn), true
-  for _, a in ipairs(makers) do
-    local at = R('HINCRBY', account(x, a), 'n', 1)
-    chance = chance and trust.trusted(x, p, a)
-    R('ZADD', is_drawn and drawn(x, a) or pending(x, a), at, sid)
-  end
+  local makers = trust.makers(s.sn)
+  local chance = trust.enter(x, p, sid, makers, is_drawn)
   if is_drawn then
     R('HSET', sequence.key(x, sid), 'cov', '', 'rf', '', 'ch',
       chance and '1' or '')
@@ -130,19 +187,15 @@ function trust.ended(x, p, sid, s, is_drawn)
   sequence.move(x, sid, s, 'p')
   R('SADD', x.P .. 'b:' .. s.b .. ':p', sid)
   R('SADD', x.P .. 'pend', s.b)
-  for _, a in ipairs(makers) do advance(x, p, a) end
+  for _, a in ipairs(makers) do trust.advance(x, p, a) end
 end
 
 -- The check of a drawn line agreed (it is final already; s as it was).
 function trust.agreed(x, p, sid, s)
   local covers = s.cov and s.cov ~= '' and cmsgpack.unpack(s.cov) or {}
-  if s.ch == '1' then season(x, p, false) end
-  for _, a in ipairs(trust.makers(s.sn)) do
-    R('ZREM', drawn(x, a), sid)
-    R('HINCRBY', account(x, a), 'run', 1)
-    R('HINCRBY', account(x, a), 'ok', 1)
-  end
-  for _, a in ipairs(trust.makers(s.sn)) do advance(x, p, a, covers[a]) end
+  local makers = trust.makers(s.sn)
+  trust.passed(x, p, sid, makers, s.ch == '1')
+  for _, a in ipairs(makers) do trust.advance(x, p, a, covers[a]) end
 end
 
 -- A check starts, ms after the line was drawn.
@@ -154,17 +207,13 @@ end
 
 -- A drawn line was wrong, and goes back.
 function trust.undo(x, p, sid, s)
-  if s.ch == '1' then season(x, p, true) end
+  if s.ch == '1' then trust.season(x, p, true) end
   trust.drop(x, sid, s)
 end
 
 -- Out of all that is kept here.
 function trust.drop(x, sid, s)
-  for _, a in ipairs(trust.makers(s.sn)) do
-    R('ZREM', pending(x, a), sid)
-    R('ZREM', drawn(x, a), sid)
-  end
-  out_of_pending(x, sid, s)
+  trust.leave(x, sid, trust.makers(s.sn), s.b)
 end
 
 -- A banned account's volunteers lose all that they hold, and count no more as
@@ -175,7 +224,10 @@ local function ban(x, p, a)
   R('HDEL', x.P .. 'oa', a)
   base.count(x, 'bans', 1)
   for _, id in ipairs(R('ZRANGE', x.P .. 'vols', 0, -1)) do
-    if R('HGET', volunteer.key(x, id), 'a') == a then volunteer.strip(x, id) end
+    if R('HGET', volunteer.key(x, id), 'a') == a then
+      volunteer.strip(x, id)
+      stage.holds(x, id, {})
+    end
   end
 end
 
@@ -185,45 +237,49 @@ function trust.lost(x, p, a)
   local t = base.load(account(x, a), 'st', 'stt', 'ban')
   local n = strikes(x, p, t) + 1
   R('HSET', account(x, a), 'run', 0, 'st', n, 'stt', x.now)
-  for _, sid in ipairs(R('ZREVRANGE', pending(x, a), 0, -1)) do
-    draw(x, sid, {}, true)
+  for _, item in ipairs(R('ZREVRANGE', pending(x, a), 0, -1)) do
+    draw(x, item, {}, true)
   end
   if n >= p.strikes and t.ban ~= '1' then ban(x, p, a) end
 end
 
--- Draw one of these lines for all that account a has pending.
-local function settle(x, a, sids, random)
-  local sid = sids[random % #sids + 1]
+-- Draw one of these items for all that account a has pending.
+local function settle(x, a, items, random)
+  local item = items[random % #items + 1]
   local last = R('ZREVRANGE', pending(x, a), 0, 0, 'WITHSCORES')
   if not last[1] then return end -- drawn for another maker just now
-  draw(x, sid, {[a] = tonumber(last[2])}, false)
+  draw(x, item, {[a] = tonumber(last[2])}, false)
 end
 
--- A batch of which nothing moves any more but pending lines: one more check for
--- each of their makers. random: 32 bits of the call.
-local LOOK = 300
+-- A batch of which nothing moves any more but pending items, or whose lines keep
+-- the log full: one more check for each of their makers. random: 32 bits of the
+-- call.
+local LOOK, TIGHT_MS = 300, 2000
 function trust.settle_batch(x, id, random)
   local b = x.P .. 'b:' .. id
-  local t = base.load(b, 'closed', 'st', 'n_q', 'n_r', 'n_c')
+  local t = base.load(b, 'closed', 'st', 'n_q', 'n_r', 'n_c', 'n_p')
   local n = R('SCARD', b .. ':p')
   if n == 0 then R('SREM', x.P .. 'pend', id) end
-  if t.closed ~= '1' or t.st ~= '1' or n == 0 or
-     tonumber(t.n_q) + tonumber(t.n_r) > 0 or tonumber(t.n_c) > n then
-    return
-  end
+  local ends = t.closed == '1' and t.st == '1' and
+    tonumber(t.n_q) + tonumber(t.n_r) == 0 and
+    tonumber(t.n_c) <= (tonumber(t.n_p) or 0)
+  local tight = not ends and
+    x.now - (tonumber(R('HGET', x.P .. 'g', 'tight')) or 0) < TIGHT_MS
+  if n == 0 or not ends and not tight then return end
   local by = {}
-  for _, sid in ipairs(R('SRANDMEMBER', b .. ':p', LOOK)) do
-    for _, a in ipairs(trust.makers(R('HGET', sequence.key(x, sid), 'sn'))) do
-      if R('ZSCORE', pending(x, a), sid) then
+  for _, item in ipairs(R('SRANDMEMBER', b .. ':p', LOOK)) do
+    for _, a in ipairs(makers_of(x, item)) do
+      if R('ZSCORE', pending(x, a), item) then
         by[a] = by[a] or {}
-        table.insert(by[a], sid)
+        table.insert(by[a], item)
       end
     end
   end
   local order = {}
-  for a, sids in pairs(by) do
-    table.sort(sids)
-    table.insert(order, a)
+  for a, items in pairs(by) do
+    table.sort(items)
+    -- while lines move on, one such check at a time is enough
+    if ends or R('EXISTS', drawn(x, a)) == 0 then table.insert(order, a) end
   end
   table.sort(order)
   for _, a in ipairs(order) do settle(x, a, by[a], random) end
@@ -235,9 +291,9 @@ function trust.sweep(x, p, random, limit)
     trust.settle_batch(x, id, random)
   end
   for _, a in ipairs(R('SRANDMEMBER', x.P .. 'left', limit)) do
-    local sids = R('ZRANGE', pending(x, a), 0, -1)
-    if #sids > 0 and R('HEXISTS', x.P .. 'oa', a) == 0 then
-      settle(x, a, sids, random)
+    local items = R('ZRANGE', pending(x, a), 0, -1)
+    if #items > 0 and R('HEXISTS', x.P .. 'oa', a) == 0 then
+      settle(x, a, items, random)
     end
     R('SREM', x.P .. 'left', a)
   end

@@ -3,7 +3,8 @@
 --   its rows if it is for a partial span: then stage is there
 --   rows  packed list of {sequence id, epoch, first, rows, n_predict, max_new,
 --         kind, tokens it had}; kind: w work, c check, x referee's word, g a
---         stage, then with its boundaries first and end
+--         stage, v check of a stage, y the word on it, these three with the
+--         stage's boundaries first and end. A unit of v and y has check "1"
 -- An expired unit's hash lives on for a while: its result is accepted sequence
 -- by sequence while nobody else has taken those rows.
 local LATE_S = 600
@@ -32,7 +33,9 @@ end
 -- Whatever is in a unit goes to others than vid for a moment.
 function unit.avoid(x, u, vid)
   for _, r in ipairs(cmsgpack.unpack(R('HGET', unit.key(x, u), 'rows'))) do
-    if R('EXISTS', sequence.key(x, r[1])) == 1 then
+    if r[7] == 'v' or r[7] == 'y' then
+      verify.back(x, u, vid, r, true)
+    elseif R('EXISTS', sequence.key(x, r[1])) == 1 then
       sequence.avoid(x, r[1], vid)
     end
   end
@@ -42,6 +45,9 @@ end
 function unit.back(x, u, vid, r, again)
   local sid, kind = r[1], r[7]
   if kind == 'g' then return stage.back(x, u, vid, r, again) end
+  if kind == 'v' or kind == 'y' then
+    return verify.back(x, u, vid, r, not again)
+  end
   local key = sequence.key(x, sid)
   local s = base.load(key, 'b', 'm', 'st', 'u', 'own', 'kv', 'tc')
   if s.u ~= u then return end

@@ -46,10 +46,14 @@ end
 --   23 decision or ""
 -- Returns
 --   {"denied"}, {"old"}
---   {"ask", then 7 for each: index of the sequence (1-based), "cut" or
---     "verdict", version, tokens so far, stop strings or fingerprints, model's
---     name or challenger's tokens, challenger's fingerprints}: decide, and
---     call again with the decisions "version keep stopped drawn" or "version primary
+--   {"ask", then 7 for each: index of the sequence (1-based), and
+--     "cut" or "draw", version, tokens so far, stop strings, model's name,
+--       snapshot (trust.lua)
+--     "verdict", version, primary's tokens, its fingerprints, challenger's
+--       tokens, challenger's fingerprints
+--     "rows", version, primary's rows, seed, challenger's fingerprints, ""}:
+--     decide, and call again with the decisions "version keep stopped", then for
+--     each item of the snapshot whether it is drawn, or "version primary
 --     challenger keep"
 --   {"ans", outcome, "unit", unit id, model, span first, span end, attempt,
 --     seed, flags, row width, then 13 for each sequence: id, epoch, first,
@@ -94,7 +98,10 @@ local function work(keys, args)
   volunteer.seen(x, vid, p)
   local spans, parts, whole = spans_of(x, args[11])
   if v.lst ~= args[11] then
-    stage.holds(x, vid, spans)
+    -- who only checks, or is banned, is nobody to count on for work
+    if v.ref ~= '1' and not trust.banned(x, v.a) then
+      stage.holds(x, vid, spans)
+    end
     R('HSET', key, 'lst', args[11])
   end
   local reply

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "redundancy/fingerprint.h"
 #include "scheduler/state.h"
 
 enum {
@@ -42,7 +43,7 @@ struct sched_entry fake_enter(struct fake *f, struct world *w, int n,
     f->w = w;
     f->store = w->store;
     f->account = joiner.account[0];
-    f->referee = joiner.referee;
+    f->referee = f->obeys = joiner.referee;
     f->depth = 1;
     f->slots = 16;
     f->wait_ms = 1000;
@@ -172,6 +173,20 @@ static void rows_write(const struct fake *f, const struct syn1_header *header,
     }
 }
 
+// Their fingerprints: what a check of a span gives.
+static void rows_print(const struct fake *f, const struct syn1_header *header,
+                       const struct syn1_unit_seq *u, const uint8_t *rows,
+                       uint8_t *prints, struct syn1_result_seq *out)
+{
+    for (uint32_t i = 0; i < u->n_rows; i++) {
+        redun_print(prints + i * REDUN_PRINT_LEN, header->print_seed,
+                    rows + (size_t)i * MODEL_ROW, MODEL_ROW);
+        prints[i * REDUN_PRINT_LEN] ^= f->mode == FAKE_WRONG_PRINT;
+    }
+    out->n_prints = u->n_rows;
+    out->prints = prints;
+}
+
 // One sequence of a unit; tokens, prints and rows have room for all.
 static struct syn1_result_seq compute_seq(struct fake *f,
                                           const struct syn1_header *header,
@@ -210,9 +225,13 @@ static struct syn1_result_seq compute_seq(struct fake *f,
     rows_read(header, u, s);
     if (header->span_end < MODEL_SHARDS) {
         s->n = n;
-        r.n_rows = u->n_rows;
-        r.rows = rows;
         rows_write(f, header, u, s, rows);
+        if (header->flags & SYN1_PRINTS_ONLY)
+            rows_print(f, header, u, rows, prints, &r);
+        else {
+            r.n_rows = u->n_rows;
+            r.rows = rows;
+        }
         return r;
     }
     for (uint32_t i = 0; i < u->n_predict + u->max_new; i++) {
@@ -223,7 +242,7 @@ static struct syn1_result_seq compute_seq(struct fake *f,
         if (i >= u->n_predict)
             at = n + i - u->n_predict;
         next = model_next(s->tokens, at, u->sampling.seed);
-        if (s->sound < n)
+        if (s->sound < (at < n ? at : n))
             next = next == 1 ? 2 : 1;
         model_print(s->tokens, at, header->print_seed, print);
         if (r.logprobs) {
@@ -268,7 +287,10 @@ size_t fake_compute(struct fake *f, const uint8_t *unit, size_t len,
     header.kind = SYN1_RESULT;
     header.number = 1000; // 1 ms
     header.n_seqs = 0;
-    if (header.span_end < MODEL_SHARDS) {
+    if (header.flags & SYN1_PRINTS_ONLY) {
+        header.flags = SYN1_PRINTS_ONLY;
+        header.dim = 0;
+    } else if (header.span_end < MODEL_SHARDS) {
         header.flags = SYN1_ROWS;
         header.dim = MODEL_DIM;
     } else {
@@ -289,6 +311,17 @@ size_t fake_compute(struct fake *f, const uint8_t *unit, size_t len,
     return b.len;
 }
 
+static void fetch(struct fake *f, uint16_t first, uint16_t end)
+{
+    if (!f->referee) {
+        fake_holds(f, first, end);
+        return;
+    }
+    CHECK(f->n_spans < FAKE_SPANS);
+    f->spans[f->n_spans][0] = first;
+    f->spans[f->n_spans++][1] = end;
+}
+
 static void take_answer(struct fake *f)
 {
     struct syn1_frame frame, unit;
@@ -299,7 +332,7 @@ static void take_answer(struct fake *f)
     f->reason = frame.as.answer.reason;
     f->outcome = frame.as.answer.outcome;
     if (f->reason == SYN1_NOT_CACHED && f->obeys)
-        fake_holds(f, frame.header.span_first, frame.header.span_end);
+        fetch(f, frame.header.span_first, frame.header.span_end);
     if (f->reason != SYN1_WORK)
         return;
     CHECK_EQ(syn1_parse(frame.as.answer.unit, frame.as.answer.unit_len, &unit),
@@ -337,7 +370,8 @@ static void on_answer(enum err err, const uint8_t *frame, size_t len, void *ctx)
 static void build_call(struct fake *f, int which, uint32_t wait_ms)
 {
     static uint8_t result[1 << 18];
-    uint8_t held[FAKE_HELD * SYN1_ID_LEN], models[4 * (SYN1_ID_LEN + 4)];
+    uint8_t held[FAKE_HELD * SYN1_ID_LEN],
+        models[FAKE_SPANS * (SYN1_ID_LEN + 4)];
     struct bytes_out list = {models, sizeof models, 0, false};
     struct syn1_header header = {.kind = SYN1_CALL, .number = ++f->number};
     struct syn1_call call = {.n_models = (uint16_t)f->n_spans,

@@ -5,7 +5,7 @@
 
 #include "world.h"
 
-enum { FAKE_SEQS = 512, FAKE_HELD = 4 };
+enum { FAKE_SEQS = 512, FAKE_HELD = 4, FAKE_SPANS = 16 };
 
 enum fake_mode {
     FAKE_HONEST,
@@ -39,9 +39,10 @@ struct fake {
     bool referee;
     enum fake_mode mode;
     uint32_t depth, slots, wait_ms;
-    uint16_t spans[4][2]; // that it holds; one, the whole model, at first
+    // That it holds; one, the whole model, at first.
+    uint16_t spans[FAKE_SPANS][2];
     size_t n_spans;
-    bool obeys; // fetches what it is told to
+    bool obeys; // fetches what it is told to; a referee, besides the model
     uint64_t number;
     struct {
         uint8_t *frame;

@@ -7,8 +7,9 @@
 
 enum { MAX = 12 };
 
-static const struct sched_shard six[6] = {{10, 0}, {10, 0}, {10, 0},
-                                          {10, 0}, {10, 0}, {10, 0}};
+static const struct sched_shard six[6] = {{.n_bytes = 10}, {.n_bytes = 10},
+                                          {.n_bytes = 10}, {.n_bytes = 10},
+                                          {.n_bytes = 10}, {.n_bytes = 10}};
 
 struct asked {
     const char *what;

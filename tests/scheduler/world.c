@@ -120,7 +120,8 @@ void world_init(struct world *w, void (*set_policy)(struct sched_policy *p))
     CHECK(w->base);
     w->store = world_store(w);
     for (int i = 0; i < MODEL_SHARDS; i++)
-        w->shards[i] = (struct sched_shard){1000, 100};
+        w->shards[i] =
+            (struct sched_shard){1000, 100, i < 5 ? 800000 : 1000000};
     w->model = (struct sched_model){.id = {1, 2, 3, 4},
                                     .name = "toy",
                                     .n_shards = MODEL_SHARDS,
@@ -139,8 +140,14 @@ void world_init(struct world *w, void (*set_policy)(struct sched_policy *p))
 
 void world_dump(struct world *w)
 {
-    char command[512];
+    char command[1024];
 
+    snprintf(command, sizeof command,
+             "for k in $(redis-cli -s '%s' keys '*:[cra]:*'); do echo $k;"
+             " redis-cli -s '%s' zrange $k 0 -1 withscores | paste -s -d ' ';"
+             " done >&2",
+             w->socket, w->socket);
+    CHECK_EQ(system(command), 0);
     snprintf(command, sizeof command,
              "for k in $(redis-cli -s '%s' keys '*:[svub]:*'); do echo $k;"
              " redis-cli -s '%s' hgetall $k | paste -s -d ' ' | cut -c1-900;"

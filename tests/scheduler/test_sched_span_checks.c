@@ -1,0 +1,125 @@
+// Checks of single spans: lies in one are found, blamed on who told them, and
+// computed again by others, with a referee or without.
+#include "fake.h"
+
+#include <string.h>
+
+#include "scheduler/plan.h"
+
+#define CELL "syn:{0}:"
+
+enum { FAKES_MAX = 12, LIMIT_MS = 9000 };
+
+// So many volunteers for each stage of path, accounts 1, 2, ..; then perhaps a
+// referee. Returns how many there are.
+static int team(struct world *w, struct fake *f, const uint16_t *path, int n,
+                int each, bool referee)
+{
+    struct waited done = {0};
+    int k = 0;
+
+    CHECK_EQ(world_wait(w,
+                        sched_plan_pin(w->store, w->model.id, NULL, path,
+                                       (size_t)n, on_waited, &done),
+                        &done),
+             ERR_OK);
+    for (int i = 0; i < n - 1; i++)
+        for (int j = 0; j < each; j++, k++) {
+            fake_join(&f[k], w, k + 1, (uint8_t)(k + 1), false);
+            fake_holds(&f[k], path[i], path[i + 1]);
+            f[k].depth = 2;
+        }
+    if (referee)
+        fake_join(&f[k], w, 0x99, 0x99, true);
+    return k + referee;
+}
+
+static void all_go(struct fake *f, int n)
+{
+    for (int k = 0; k < n; k++)
+        fake_go(&f[k]);
+}
+
+static void team_leaves(struct world *w, struct fake *f, int n)
+{
+    for (int i = 0; i < n; i++)
+        fake_release(&f[i]);
+    world_run(w, 10);
+    for (int i = 0; i < n; i++)
+        CHECK_EQ(fake_leave(&f[i]), ERR_OK);
+    world_release(w);
+}
+
+static long long account(struct world *w, int a, const char *field)
+{
+    return world_redis(w, "HGET " CELL "acct:%02xab%060d %s", a, 0, field);
+}
+
+static void trusted(struct world *w, int a)
+{
+    world_redis(w, "HSET " CELL "acct:%02xab%060d run 15", a, 0);
+}
+
+static const uint16_t thirds[] = {0, 2, 4, 6};
+
+// The liar, and nobody else, is found out, whatever span it holds.
+static void a_liar_in_one_span_is_blamed(void)
+{
+    for (int referee = 0; referee < 2; referee++)
+        for (int liar = 3; liar < 9; liar += 3) {
+            static struct fake f[FAKES_MAX];
+            struct world w;
+
+            world_init(&w, NULL);
+            int n = team(&w, f, thirds, 4, 3, referee);
+            f[liar].mode = liar < 6 ? FAKE_WRONG_ROW : FAKE_WRONG_TOKEN;
+            world_batch(&w, "batch_1", 30, false);
+            all_go(f, n);
+            fakes_until_final(&w, "batch_1", LIMIT_MS);
+            world_check(&w, "batch_1", 30, false, true);
+            world_run(&w, 80); // a sweep folds the ledger
+            for (int k = 0; k < 9; k++)
+                if (k == liar)
+                    CHECK(account(&w, k + 1, "lies") > 0);
+                else
+                    CHECK_EQ(account(&w, k + 1, "lies"), 0);
+            CHECK(world_redis(&w, "HGET " CELL "g rollbacks") > 0);
+            fakes_output(&w, "batch_1");
+            team_leaves(&w, f, n);
+        }
+}
+
+// A checker that differs with what is right is blamed itself; nothing is
+// undone.
+static void a_checker_that_lies_is_blamed(void)
+{
+    for (int referee = 0; referee < 2; referee++) {
+        static struct fake f[FAKES_MAX];
+        struct world w;
+
+        world_init(&w, NULL);
+        int n = team(&w, f, thirds, 4, 3, referee);
+        for (int k = 0; k < 9; k++)
+            trusted(&w, k + 1);
+        f[4].mode = FAKE_WRONG_PRINT;
+        w.redundancy = 1 + (uint32_t)referee;
+        world_batch(&w, "batch_1", 60, false);
+        all_go(f, n);
+        fakes_until_final(&w, "batch_1", LIMIT_MS);
+        world_check(&w, "batch_1", 60, false, true);
+        world_run(&w, 80);
+        CHECK(account(&w, 5, "lies") > 0);
+        for (int k = 0; k < 9; k++)
+            CHECK(k == 4 || account(&w, k + 1, "lies") == 0);
+        CHECK_EQ(world_redis(&w, "HGET " CELL "g rollbacks"), 0);
+        fakes_output(&w, "batch_1");
+        team_leaves(&w, f, n);
+    }
+}
+
+int main(void)
+{
+    a_liar_in_one_span_is_blamed();
+    a_checker_that_lies_is_blamed();
+    return 0;
+}
