@@ -66,8 +66,8 @@ static void on_model_put(enum err err, void *ctx)
         server->models_put = true;
 }
 
-// What each shard takes of a volunteer's memory and costs a row; the caller's to free, NULL if
-// memory ran out.
+// What each shard takes of a volunteer's memory, and costs a row; the caller's
+// to free, NULL if memory ran out.
 static struct sched_shard *shard_sizes(const struct api_model *m)
 {
     const struct arch *arch = &m->manifest.arch;
