@@ -128,6 +128,16 @@ function stage.open(x, p, sid, s, M, path)
   return true
 end
 
+-- A finished sequence goes on after all, along the same path.
+function stage.reopen(x, sid, s, G)
+  if G.on ~= '1' then
+    stage.set(x, sid, G, {on = '1'})
+    R('HINCRBY', x.P .. 'p:' .. s.m, 'open', 1)
+  end
+  sequence.move(x, sid, s, 'g')
+  for i = 1, #G.path - 1 do stage.offer(x, sid, s, G, G.path[i]) end
+end
+
 -- The stages let go of their volunteers; the log stays.
 function stage.close(x, sid, s, G)
   for i = 1, #G.path - 1 do

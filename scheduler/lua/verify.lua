@@ -515,8 +515,7 @@ local function rollback(x, p, sid, s, G, f, row, keep, blamed)
     s.lp:sub(1, keep * each), 'sn', sn, 'fin', '')
   R('HINCRBY', key, 'ep', 1)
   base.count(x, 'rollbacks', 1)
-  sequence.move(x, sid, s, 'g')
-  for i = 1, #G.path - 1 do stage.offer(x, sid, s, G, G.path[i]) end
+  stage.reopen(x, sid, s, G)
 end
 
 -- Who checked and agreed with the truth has earned it.
