@@ -8,6 +8,12 @@
 #include "engine/rope.h"
 #include "engine/wire.h"
 
+// Tasks of a matrix product for each worker. With many rows a task is long, and
+// who ends first would wait for long: measured with two threads and 480 rows,
+// 4 each give 1.68 times the speed of one, 16 give 1.87. With few rows claiming
+// a task is what takes time.
+enum { TASKS_EACH = 4, TASKS_EACH_MANY = 16, ROWS_MANY = 16 };
+
 struct worker {
     int32_t *row; // the widest row that is quantised
     struct attention_scratch attention;
@@ -257,7 +263,8 @@ static void matmul(struct forward *f, const struct matmul_weight *weight,
     f->weight = weight;
     f->out = out;
     f->out_ld = ld;
-    f->tasks = f->n_workers > 1 ? 4 * f->n_workers : 1;
+    f->tasks = f->n < ROWS_MANY ? TASKS_EACH : TASKS_EACH_MANY;
+    f->tasks = f->n_workers > 1 ? f->tasks * f->n_workers : 1;
     if (f->tasks > weight->n_blocks)
         f->tasks = weight->n_blocks;
     parallel(f, matmul_task, f->tasks);
