@@ -9,6 +9,8 @@ set(EMSCRIPTEN_SYSROOT /usr/share/emscripten/cache/sysroot CACHE PATH
 
 set(CMAKE_C_COMPILER clang-19)
 set(CMAKE_C_COMPILER_TARGET wasm32-unknown-emscripten)
+set(CMAKE_ASM_COMPILER clang-19)
+set(CMAKE_ASM_COMPILER_TARGET wasm32-unknown-emscripten)
 set(CMAKE_SYSROOT ${EMSCRIPTEN_SYSROOT})
 find_program(LLVM_AR NAMES llvm-ar-19 llvm-ar-14 llvm-ar REQUIRED)
 find_program(LLVM_RANLIB NAMES llvm-ranlib-19 llvm-ranlib-14 llvm-ranlib REQUIRED)

@@ -70,7 +70,7 @@ static const struct engine_kernels simd = TABLE("simd", simd, NULL, simd);
 static const struct engine_kernels relaxed =
     TABLE("relaxed", relaxed, NULL, simd);
 static const struct engine_kernels pairs =
-    TABLE("relaxed-pairs", relaxed_pairs, NULL, simd);
+    TABLE("relaxed-pairs", relaxed_pairs, matmul_lay_pairs, simd);
 #endif
 
 const struct engine_kernels *engine_kernels_pick(enum engine_isa isa)

@@ -228,7 +228,7 @@ static void quantise(struct forward *f, uint32_t t, const int32_t *v,
 
     f->e_max[t] = f->kernels->quantise(f->q + at * FORMAT_GROUP, f->e + at,
                                        f->corr + at, v, n);
-    if (f->panels)
+    if (f->panels && f->n > 1) // one row alone is not read from panels
         f->kernels->lay(f->panels, t, f->q + at * FORMAT_GROUP, f->e + at,
                         f->e_max[t], G);
 }

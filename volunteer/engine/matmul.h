@@ -69,7 +69,8 @@ struct matmul_input {
     const int32_t *corr;  // (T, G) 64 * sum of the group's q
     const uint8_t *e_max; // (T) largest e of the row
     uint32_t n_rows;      // T
-    // (ceil(T / 8), G), laid by the kernels' `lay`; NULL if they have none
+    // (ceil(T / 8), G), laid by the kernels' `lay`; NULL if they have none or T
+    // is 1
     const struct matmul_panel *panels;
 };
 

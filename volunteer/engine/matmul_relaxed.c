@@ -1,17 +1,15 @@
-// The matrix products with WASM relaxed SIMD: biased weights, 1..127, are the
+// The matrix product with WASM relaxed SIMD: biased weights, 1..127, are the
 // i7 operand, so every engine gives the same sums, and corr takes the bias out.
 //
 // Where the machine has a dot instruction of its own (VNNI, NEON dotprod), the
-// 32-bit product is one instruction; elsewhere it is five, and the 16-bit
-// product with the pairs added by a product with ones is three.
+// 32-bit product is one instruction; elsewhere it is five, and matmul_pairs.c
+// is faster.
 #include "engine/matmul_wasm.h"
 
 FULLY_INLINED void dots(v128_t *dot, const uint8_t *w, const int8_t *q,
                         size_t step, const int32_t *corr, size_t groups,
-                        const int R, const int V, bool by_pairs)
+                        const int R, const int V)
 {
-    const v128_t ones = wasm_i16x8_splat(1);
-
 #pragma clang loop unroll(full)
     for (int i = 0; i < R * V; i++)
         dot[i] = wasm_i32x4_splat(-corr[(size_t)(i / V) * groups]);
@@ -27,48 +25,16 @@ FULLY_INLINED void dots(v128_t *dot, const uint8_t *w, const int8_t *q,
             v128_t a = wasm_v128_load32_splat(q + (size_t)r * step + k);
 
 #pragma clang loop unroll(full)
-            for (int v = 0; v < V; v++) {
-                v128_t *sum = dot + r * V + v;
-
-                if (by_pairs)
-                    *sum = wasm_i32x4_add(
-                        *sum,
-                        wasm_i32x4_dot_i16x8(
-                            wasm_i16x8_relaxed_dot_i8x16_i7x16(a, wide[v]),
-                            ones));
-                else
-                    *sum = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(a, wide[v],
-                                                                  *sum);
-            }
+            for (int v = 0; v < V; v++)
+                dot[r * V + v] = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(
+                    a, wide[v], dot[r * V + v]);
         }
     }
-}
-
-FULLY_INLINED void dots_whole(v128_t *dot, const uint8_t *w, const int8_t *q,
-                              size_t step, const int32_t *corr, size_t groups,
-                              const int R, const int V)
-{
-    dots(dot, w, q, step, corr, groups, R, V, false);
-}
-
-FULLY_INLINED void dots_by_pairs(v128_t *dot, const uint8_t *w, const int8_t *q,
-                                 size_t step, const int32_t *corr,
-                                 size_t groups, const int R, const int V)
-{
-    dots(dot, w, q, step, corr, groups, R, V, true);
 }
 
 void matmul_relaxed(int32_t *out, size_t ld, const struct matmul_input *in,
                     const struct matmul_weight *weight, uint32_t block,
                     uint32_t block_end)
 {
-    walk(out, ld, in, weight, block, block_end, 4, 2, 4, dots_whole);
-}
-
-void matmul_relaxed_pairs(int32_t *out, size_t ld,
-                          const struct matmul_input *in,
-                          const struct matmul_weight *weight, uint32_t block,
-                          uint32_t block_end)
-{
-    walk(out, ld, in, weight, block, block_end, 4, 2, 4, dots_by_pairs);
+    walk(out, ld, in, weight, block, block_end, 4, 2, 4, dots);
 }

@@ -14,6 +14,7 @@ matmul_lay_fn matmul_lay_avx2;
 matmul_fn matmul_simd;          // WASM SIMD
 matmul_fn matmul_relaxed;       // WASM relaxed SIMD, 32-bit dot products
 matmul_fn matmul_relaxed_pairs; // the same, 16-bit ones
+matmul_lay_fn matmul_lay_pairs;
 
 engine_scores_fn engine_scores_avx2;
 engine_mix_fn engine_mix_avx2;

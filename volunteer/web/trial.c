@@ -24,6 +24,7 @@ struct trial {
     _Alignas(64) uint8_t exp[T * G];
     _Alignas(64) int32_t corr[T * G];
     _Alignas(64) uint8_t exp_max[T];
+    struct matmul_panel panels[T / MATMUL_PANEL_ROWS * G];
     _Alignas(64) int32_t out[T * NB * FORMAT_BLOCK];
 };
 
@@ -34,6 +35,9 @@ static void fill(struct trial *t)
     memset(t->q, 1, sizeof t->q);
     for (int i = 0; i < T * G; i++)
         t->corr[i] = FORMAT_WEIGHT_BIAS * FORMAT_GROUP;
+    for (uint32_t r = 0; r < T; r++)
+        matmul_lay_ref(t->panels, r, t->q + r * G * FORMAT_GROUP,
+                       t->exp + r * G, 0, G);
 }
 
 // Milliseconds of some products.
@@ -42,7 +46,8 @@ static double time_ms(struct trial *t, matmul_fn *matmul,
 {
     const struct matmul_weight weight = {
         t->w, t->m, t->e, t->b, NB * FORMAT_BLOCK, G * FORMAT_GROUP, NB, G};
-    const struct matmul_input in = {t->q, t->exp, t->corr, t->exp_max, T, NULL};
+    const struct matmul_input in = {t->q,       t->exp, t->corr,
+                                    t->exp_max, T,      t->panels};
     double before = now_ms();
 
     for (int i = 0; i < 10; i++)
