@@ -56,7 +56,7 @@ product_new(uint32_t rows, uint32_t k, uint32_t n)
         w[i] = (uint8_t)(1 + i * 7919 % 127);
     memset(m, 131, (size_t)NB * G * FORMAT_BLOCK);
     for (uint32_t i = 0; i < NB * FORMAT_BLOCK; i++)
-        e[i] = -9;
+        e[i] = -24;
     for (uint32_t t = 0; t < rows; t++) {
         size_t at = (size_t)t * G;
 
