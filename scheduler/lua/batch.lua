@@ -133,6 +133,24 @@ end
 local EXPIRED = '{"code":"batch_expired","message":"This request was not ' ..
   'done before the completion window expired.","param":null}'
 
+-- The line of sequence sid ends in an error, unless another of its choices said so.
+local function refuse(x, sid, s, text)
+  sequence.forget(x, sid, s)
+  local told = s.gn and
+    R('HSETNX', batch.key(x, s.b) .. ':g', s.l .. ':e', 1) == 0
+  if not told then result_bad(x, s.b, s.l, s.cid, text) end
+end
+
+-- It can never run over spans: its log would take more than the budget.
+function batch.too_long(x, sid, bytes, budget)
+  local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'own', 'l', 'cid',
+                      'sn', 'gn')
+  refuse(x, sid, s, string.format('{"code":"log_budget_exceeded","message":' ..
+    '"This request needs %.0f bytes of activation log to run over several ' ..
+    'volunteers, and the server allows %.0f: ask for fewer tokens, or have ' ..
+    '--log-bytes raised.","param":"max_tokens"}', bytes, budget))
+end
+
 -- model_put: ARGV 1 id (32 bytes) 2 name 3 shards 4 vocabulary 5 context
 --   6 end ids, packed 7 credit of 1000 rows 8 width of a row, 0: not known
 --   9 for each shard its bytes and the bytes of a sequence's KV, packed u64
@@ -416,10 +434,11 @@ function batch.bury(x, limit)
     local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'own', 'l', 'cid',
                         'sn', 'gn')
     if s.b then
-      sequence.forget(x, sid, s)
-      local told = s.gn and expired and
-        R('HSETNX', batch.key(x, id) .. ':g', s.l .. ':e', 1) == 0
-      if expired and not told then result_bad(x, id, s.l, s.cid, EXPIRED) end
+      if expired then
+        refuse(x, sid, s, EXPIRED)
+      else
+        sequence.forget(x, sid, s)
+      end
     end
     R('SREM', batch.key(x, id) .. ':s', sid)
   end

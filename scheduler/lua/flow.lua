@@ -122,6 +122,8 @@ local function add_new(x, c)
                         'bad', 'tag')
     if not s.b then
       R('ZREM', queue, sid)
+    elseif stage.never(x, c.p, s, c.M, path) then
+      batch.too_long(x, sid, stage.never(x, c.p, s, c.M, path), c.p.log_bytes)
     elseif not shy(x, c, cmsgpack.unpack(s.bad)) then
       if not stage.open(x, c.p, sid, s, c.M, path) then
         c.full = true

@@ -9,6 +9,12 @@ function log.key(x, sid, b) return sequence.key(x, sid) .. ':l' .. b end
 -- Bytes of a row of a model with that width.
 function log.row_len(d) return d + math.ceil(d / 32) end
 
+-- The bytes of n rows at so many boundaries, if the whole budget is less; else nil.
+function log.never(p, n, boundaries, row_len)
+  local bytes = n * boundaries * row_len
+  return bytes > p.log_bytes and bytes or nil
+end
+
 -- Reserve what n rows at so many boundaries take. Returns the bytes; nil if
 -- the budget does not allow it now.
 function log.reserve(x, p, n, boundaries, row_len)

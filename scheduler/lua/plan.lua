@@ -63,6 +63,24 @@ local function models(x)
   return list
 end
 
+-- The span that the operator wants a volunteer to hold, as in its as; "".
+local function pinned(x, list, id, name)
+  for _, M in ipairs(list) do
+    local t = R('HMGET', x.P .. 'p:' .. M.m .. ':v', id, name)
+    local span = t[1] or t[2]
+    if span then return M.id:sub(1, 16) .. span end
+  end
+  return ''
+end
+
+-- One that joins by a name that is pinned is told at once: it must not begin
+-- with something else.
+function plan.joined(x, id, name)
+  local as = pinned(x, models(x), id, name)
+  if as ~= '' then R('HSET', volunteer.key(x, id), 'as', as) end
+  plan.touch(x)
+end
+
 -- plan_look: returns {version, models, then for each: id (16 bytes), name,
 -- shards, their sizes (model_put), path, "1" if it is pinned, missing, queued;
 -- then for each volunteer but referees: id, name, backend, memory, speed,
@@ -85,12 +103,7 @@ local function look(keys)
                         'lst', 'as', 'ref', 'a', 'fz', 'an')
     if v.name and v.ref ~= '1' and v.fz ~= v.an and
        not trust.banned(x, v.a) then
-      local pin = ''
-      for _, M in ipairs(list) do
-        local t = R('HMGET', x.P .. 'p:' .. M.m .. ':v', id, v.name)
-        local span = t[1] or t[2]
-        if span then pin = M.id:sub(1, 16) .. span end
-      end
+      local pin = pinned(x, list, id, v.name)
       for _, f in ipairs({id, v.name, v.be, v.mem,
                           math.floor(tonumber(v.prate) or 0), v.lst or '',
                           v.as or '', pin}) do

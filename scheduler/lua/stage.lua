@@ -111,6 +111,15 @@ function stage.own(x, sid, s, G, f, vid)
   stage.set(x, sid, G, {['o' .. f] = vid, ['k' .. f] = 0})
 end
 
+-- The bytes of log that s would need on this path, if it can never have them and
+-- nobody is there who needs none; else nil. s as for stage.open.
+function stage.never(x, p, s, M, path)
+  local n = math.min(s.np + s.mt, tonumber(M.ctx))
+  local bytes = log.never(p, n, #path - 2, log.row_len(tonumber(M.d)))
+  local whole = stage.holders_key(x, s.m, 0, tonumber(M.span))
+  return bytes and #R('SDIFF', whole, x.P .. 'refs') == 0 and bytes or nil
+end
+
 -- A sequence that is queued for anyone gets this path. s has m, np, mt, own,
 -- tag.
 -- Returns false if the log has no room for it.

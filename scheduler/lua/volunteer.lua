@@ -51,7 +51,7 @@ local function join(keys, args)
     R('SADD', x.P .. 'refs', args[1])
     return {'ok'}
   end
-  plan.touch(x)
+  plan.joined(x, args[1], args[4])
   if not trust.banned(x, args[3]) then R('HINCRBY', x.P .. 'oa', args[3], 1) end
   local a = base.load(acct, 'be', 'run')
   local be = a.be or ''

@@ -14,12 +14,16 @@ export class DelayProxy {
     this.delayMs = delayMs;
     this.up = 0; // bytes to the server
     this.down = 0;
+    this.requests = 0; // about: pieces from the client that begin one
     /** @type {Set<Socket>} */
     this.sockets = new Set();
     this.server = createServer({ allowHalfOpen: true }, (client) => {
       const server = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-      this.pass(client, server, (n) => (this.up += n));
-      this.pass(server, client, (n) => (this.down += n));
+      this.pass(client, server, (data) => {
+        this.up += data.length;
+        if (/^(GET|POST) /.test(data.toString('latin1', 0, 5))) this.requests++;
+      });
+      this.pass(server, client, (data) => (this.down += data.length));
     });
     this.url = '';
   }
@@ -34,13 +38,13 @@ export class DelayProxy {
     return proxy;
   }
 
-  /** @param {Socket} from @param {Socket} to @param {(bytes: number) => void} count */
+  /** @param {Socket} from @param {Socket} to @param {(data: Buffer) => void} count */
   pass(from, to, count) {
     const later = (/** @type {() => void} */ what) => void setTimeout(what, this.delayMs);
     from.setNoDelay(true);
     this.sockets.add(from);
     from.on('data', (data) => {
-      count(data.length);
+      count(data);
       later(() => to.writable && to.write(data));
     });
     from.on('end', () => later(() => to.end()));

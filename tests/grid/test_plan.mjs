@@ -95,6 +95,11 @@ test('the operator pins where a model is cut and what a volunteer holds', async 
   const held = async () => (await grid.ask('/v1/plan')).volunteers.find((/** @type {any} */ v) => v.name === 'three').to_hold;
   await until(async () => String(await held()) === '0,1', 'volunteer where it was pinned');
   assert.equal((await pin('--volunteer', 'three', '--unpin')).code, 0);
+  assert.equal((await pin('--volunteer', 'four', '--span', '1-4')).code, 0);
+  await join('four');
+  const four = (await grid.ask('/v1/plan')).volunteers.find((/** @type {any} */ v) => v.name === 'four');
+  assert.deepEqual(four.to_hold, [1, 4], 'who joins by a pinned name is told at once');
+  assert.equal((await pin('--volunteer', 'four', '--unpin')).code, 0);
   assert.equal((await pin('--unpin')).code, 0);
   assert.equal((await grid.ask('/v1/plan')).models[0].pinned, false);
 });

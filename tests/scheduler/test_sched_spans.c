@@ -169,6 +169,39 @@ static void the_log_keeps_to_its_budget(void)
     team_leaves(&w, f, n);
 }
 
+// A line whose log alone would be more than the budget is told so, and does not
+// hold up the others.
+static void tiny_log(struct sched_policy *p)
+{
+    p->log_bytes = 2 * 10 * MODEL_ROW;
+}
+
+static void lines_longer_than_the_log_are_told(void)
+{
+    static const uint16_t path[] = {0, 2, 4, 6};
+    enum { LINES = 30 };
+    static struct fake f[FAKES_MAX];
+    long long n_long = 0;
+    struct world w;
+
+    world_init(&w, tiny_log);
+    int n = team(&w, f, path, 4, 1);
+    world_batch(&w, "batch_1", LINES, false);
+    for (uint32_t i = 0; i < LINES; i++) {
+        uint32_t prompt[MODEL_CONTEXT];
+
+        n_long += world_prompt(i, prompt) + world_max_tokens(i) > 10;
+    }
+    CHECK(n_long > 0 && n_long < LINES);
+    for (int k = 0; k < n; k++)
+        fake_go(&f[k]);
+    fakes_until_final(&w, "batch_1", 9000);
+    CHECK_EQ(world_redis(&w, "HGET " CELL "b:batch_1 n_bad"), n_long);
+    CHECK_EQ(world_redis(&w, "HGET " CELL "b:batch_1 n_ok"), LINES - n_long);
+    fakes_output(&w, "batch_1");
+    team_leaves(&w, f, n);
+}
+
 // No more lines begin than the stage with the least room can keep, with that of
 // one of its volunteers left free; and it is known when they have ended.
 static void lines_wait_until_every_stage_has_room(void)
@@ -283,6 +316,7 @@ int main(void)
     plans_are_made_and_changed_under_way();
     lost_volunteers_are_replaced_from_the_log();
     the_log_keeps_to_its_budget();
+    lines_longer_than_the_log_are_told();
     lines_wait_until_every_stage_has_room();
     a_wrong_row_is_caught_and_rolled_back();
     spans_give_the_text_of_the_whole_model();
