@@ -111,16 +111,18 @@ export async function openEngine(wasm, dir, model) {
   };
 }
 
-/** Put a model's shards where the contribute page keeps them.
- * @param {string} dir url @param {Manifest} model */
-export async function cacheShards(dir, model) {
+/** Put a file where the contribute page keeps its own.
+ * @param {string} name @param {Blob | string} content */
+async function keep(name, content) {
   const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle('synapse-shards', { create: true });
-  for (const { file, sha256 } of model.shards) {
-    const handle = await folder.getFileHandle(sha256, { create: true });
-    const writer = await handle.createWritable();
-    await writer.write(await (await fetch(dir + file)).blob());
-    await writer.close();
-  }
+  const writer = await (await folder.getFileHandle(name, { create: true })).createWritable();
+  await writer.write(content);
+  await writer.close();
+}
+
+/** @param {string} dir url @param {Manifest} model */
+export async function cacheShards(dir, model) {
+  for (const { file, sha256 } of model.shards) await keep(sha256, await (await fetch(dir + file)).blob());
 }
 
 /** An engine in a worker with the cached shards, as the contribute page has it.
@@ -132,11 +134,12 @@ async function openCached(wasm, model, threads) {
   const shards = await Promise.all(model.shards.map(async ({ file, bytes, sha256 }) => {
     const blob = await store.get(sha256, bytes);
     if (!blob) throw new Error(`${file} is not cached`);
-    return { name: file, sha256, blob };
+    return { name: file, sha256, blob, pieces: await store.pieces(sha256) };
   }));
   await opened;
   const loaded = await engine.load(model.id, shards, MEMORY);
   if (loaded.threads !== threads) throw new Error(`${loaded.threads} of ${threads} threads compute`);
+  for (const [sha256, pieces] of loaded.noted) await keep(`${sha256}.pieces`, JSON.stringify(pieces));
   return engine;
 }
 

@@ -289,6 +289,14 @@ test('after a browser restart with the shard route off the page still computes',
     const page = watch(await first.newPage());
     await page.goto(url);
     await reached(page, /waiting/);
+    const names = await page.evaluate(async () => {
+      const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle('synapse-shards');
+      /** @type {string[]} */
+      const all = [];
+      for await (const name of /** @type {any} */ (folder).keys()) all.push(name);
+      return all;
+    });
+    assert.ok(names.some((name) => names.includes(`${name}.pieces`)), `a shard and the hashes of its pieces: ${names}`);
     await page.reload();
     await reached(page, /waiting/);
     await first.close();

@@ -50,7 +50,10 @@ test('a model is held once while it is loaded and when it computes', async () =>
   const engine = await WasmEngine.start(wasm, 'wasm-simd');
   let done = 0;
   const { digest } = crypto.subtle;
-  crypto.subtle.digest = () => assert.fail('the browser hashes a copy');
+  crypto.subtle.digest = (name, data) => {
+    assert.ok(data.byteLength <= PIECE, `${data.byteLength} bytes are copied to be hashed`);
+    return digest.call(crypto.subtle, name, data);
+  };
   try {
     await engine.load(BENCH_ID, [{ name: 'shard', blob: watched, sha256 }], 1e9, (n) => { done = n; });
   } finally {
@@ -63,14 +66,29 @@ test('a model is held once while it is loaded and when it computes', async () =>
   assert.ok(engine.bytes() < MORE * blob.size + 4 * KV_PAGE_BYTES, `${engine.bytes()} bytes after units`);
 });
 
+/** @param {Uint8Array<ArrayBuffer>} bytes @param {number} at */
+function damage(bytes, at) {
+  const damaged = bytes.slice();
+  damaged[at] ^= 1;
+  return new Blob([damaged]);
+}
+
 test('a file that was damaged anywhere is found out', async () => {
   const bytes = new Uint8Array(2 * PIECE + 5);
   const sha256 = createHash('sha256').update(bytes).digest('hex');
-  for (const at of [0, PIECE - 1, PIECE, 2 * PIECE + 4]) {
-    const engine = await WasmEngine.start(wasm, 'wasm-simd');
-    const damaged = bytes.slice();
-    damaged[at] ^= 1;
-    await assert.rejects(engine.read({ name: 'x', blob: new Blob([damaged]), sha256 }, () => {}), ShardMismatch);
-    assert.ok(await engine.read({ name: 'x', blob: new Blob([bytes]), sha256 }, () => {}));
-  }
+  const engine = await WasmEngine.start(wasm, 'wasm-simd');
+  const read = (/** @type {Blob} */ blob, /** @type {any} */ pieces) =>
+    engine.read({ name: 'x', blob, sha256, pieces }, () => {}).then((base) => engine.wasm.host_dealloc(base));
+  const places = [0, PIECE - 1, PIECE, 2 * PIECE + 4];
+  for (const at of places) await assert.rejects(read(damage(bytes, at), null), ShardMismatch);
+  assert.equal(engine.noted.length, 0, 'nothing is noted of a file that is not right');
+  await read(new Blob([bytes]), null);
+  assert.equal(engine.noted.length, 1);
+  const [, pieces] = engine.noted[0];
+  for (const at of places) await assert.rejects(read(damage(bytes, at), pieces), ShardMismatch);
+  await read(new Blob([bytes]), { ...pieces, sha256: pieces.sha256.slice(1) }); // not of this file: hashed whole
+  await read(new Blob([bytes]), { ...pieces, bytes: 1000 });
+  assert.equal(engine.noted.length, 3);
+  engine.wasm = { ...engine.wasm, host_sha256_add: () => assert.fail('the module hashes what the browser can') };
+  await read(new Blob([bytes]), pieces);
 });

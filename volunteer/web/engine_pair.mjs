@@ -174,6 +174,11 @@ export class EnginePair {
     return this.wasm.run(frame);
   }
 
+  /** Hashes of pieces of shards that WASM has hashed whole. */
+  get noted() {
+    return this.wasm.noted;
+  }
+
   /** Threads that compute; 0 while the GPU does. */
   get threadCount() {
     return this.gpu ? 0 : this.wasm.threadCount;

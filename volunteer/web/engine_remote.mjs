@@ -16,6 +16,7 @@ import { dispatch } from './messages.mjs';
  * @property {number} slots      sequences it has room for
  * @property {number} bytes      of memory that the engine has taken
  * @property {number} threads    that compute; 0: a GPU does
+ * @property {[string, import("./shard_store.mjs").Pieces][]} noted  by the SHA-256 of shards
  *
  * @typedef {object} Ran
  * @property {Uint8Array<ArrayBuffer>} result  a SYN1 result frame

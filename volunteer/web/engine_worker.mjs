@@ -38,7 +38,7 @@ async function load(m) {
   const total = m.shards.reduce((n, s) => n + s.blob.size, 0);
   const onBytes = (/** @type {number} */ done) => self.postMessage({ kind: 'loading', done, total });
   await opened().load(m.model, m.shards, m.maxBytes, onBytes);
-  return { slots: opened().freeSlots(), bytes: opened().bytes(), threads: opened().threadCount };
+  return { slots: opened().freeSlots(), bytes: opened().bytes(), threads: opened().threadCount, noted: opened().noted };
 }
 
 /** @param {UseThreads} m */

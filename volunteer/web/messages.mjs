@@ -61,7 +61,8 @@
  *   engines, the memory that these have taken, and the threads that compute (0: a GPU does)
  * @typedef {Found|StateMessage|Joined|CountsMessage|Trouble|EngineNote|Held} ToPage
  *
- * @typedef {{name: string, blob: Blob, sha256: string}} ShardBlob
+ * @typedef {{name: string, blob: Blob, sha256: string,
+ *   pieces?: import("./shard_store.mjs").Pieces|null}} ShardBlob
  * @typedef {{kind: "open", call: number, wasm: string, gpu: GpuUse, threads: number, most: number}} Open
  * @typedef {{kind: "load", call: number, model: string, shards: ShardBlob[], maxBytes: number}} Load
  * @typedef {{kind: "run", call: number, frame: Uint8Array}} Run

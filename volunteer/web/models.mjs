@@ -224,13 +224,14 @@ export class Models {
       const engine = await this.parts.newEngine();
       try {
         signal.throwIfAborted();
-        const { slots, bytes, threads } = await engine.load(model.id, blobs, bound);
+        const { slots, bytes, threads, noted } = await engine.load(model.id, blobs, bound);
         signal.throwIfAborted();
         const loaded = { ...span, engine, slots, bytes, threads, used: ++this.turn, leaving: false };
         if (this.wanted !== null) loaded.threads = await engine.useThreads(this.wanted);
         signal.throwIfAborted();
         this.loaded.push(loaded);
         this.tellHeld();
+        for (const [sha256, pieces] of noted) await this.parts.store.notePieces(sha256, pieces).catch(() => {}); // it only saves time
         return null;
       } catch (error) {
         engine.end('it could not load the model');
@@ -293,7 +294,7 @@ export class Models {
           this.parts.onState({ name: 'downloading', model: model.name, done: before + have, total }),
       };
       const from = { url: shardUrl(this.parts.base, model, shard), sha256: shard.sha256, bytes: shard.bytes };
-      shards.push({ name: shard.file, sha256: shard.sha256, blob: await this.bring(from, hooks, signal) });
+      shards.push({ name: shard.file, sha256: shard.sha256, blob: await this.bring(from, hooks, signal), pieces: await this.parts.store.pieces(shard.sha256) });
       before += shard.bytes;
     }
     return shards;

@@ -3,7 +3,9 @@
 // Private File System, else in Cache Storage, else in memory. A store holds two
 // kinds of things: parts, which are being downloaded and prove nothing, and
 // shards, which were verified whole before `keep` was called. Reading a shard
-// gives a Blob, which the browser reads from disk piece by piece. Only one
+// gives a Blob, which the browser reads from disk piece by piece. Beside a shard
+// lie the hashes of its pieces, noted when it was verified whole once more: with
+// them the browser can verify it without holding it twice. Only one
 // download per profile runs at a time (work_lock in worker.mjs sees to it).
 
 /**
@@ -15,6 +17,10 @@
  * @property {() => void} clear  back to no bytes
  * @property {() => Promise<Blob>} keep  it is verified: make it a shard. Ends the part
  * @property {() => void} close  stop, and leave the bytes for a later try
+ *
+ * @typedef {object} Pieces       of a shard
+ * @property {number} bytes       of each but the last
+ * @property {string[]} sha256    64 hex digits each
  *
  * @typedef {object} SyncAccess  a FileSystemSyncAccessHandle, which only workers have
  * @property {() => number} getSize
@@ -28,6 +34,8 @@
  * @property {"opfs"|"cache"|"memory"} kind
  * @property {(sha256: string, bytes: number) => Promise<Blob|null>} get
  * @property {(sha256: string) => Promise<Part>} part
+ * @property {(sha256: string) => Promise<Pieces|null>} pieces
+ * @property {(sha256: string, pieces: Pieces) => Promise<void>} notePieces
  * @property {(sha256: string) => Promise<void>} remove
  * @property {() => Promise<{sha256: string, bytes: number}[]>} list  parts too
  */
@@ -81,8 +89,34 @@ class FileStore {
   }
 
   /** @param {string} sha256 */
+  async pieces(sha256) {
+    try {
+      return parsePieces(await (await (await this.folder.getFileHandle(`${sha256}.pieces`)).getFile()).text());
+    } catch (error) {
+      if (!isNamed(error, 'NotFoundError')) throw error;
+      return null;
+    }
+  }
+
+  /**
+   * @param {string} sha256
+   * @param {Pieces} pieces
+   */
+  async notePieces(sha256, pieces) {
+    const access = await openAccess(await this.folder.getFileHandle(`${sha256}.pieces`, { create: true }));
+    try {
+      const bytes = new TextEncoder().encode(JSON.stringify(pieces));
+      access.truncate(0);
+      access.write(bytes, { at: 0 });
+      access.flush();
+    } finally {
+      access.close();
+    }
+  }
+
+  /** @param {string} sha256 */
   async remove(sha256) {
-    for (const name of [sha256, `${sha256}.part`]) {
+    for (const name of [`${sha256}.pieces`, sha256, `${sha256}.part`]) {
       try {
         await this.folder.removeEntry(name);
       } catch (error) {
@@ -94,8 +128,23 @@ class FileStore {
   async list() {
     const all = [];
     for await (const [name, handle] of /** @type {any} */ (this.folder).entries())
-      all.push({ sha256: name.replace(/\.part$/, ''), bytes: (await handle.getFile()).size });
+      all.push({ sha256: name.replace(/\.(part|pieces)$/, ''), bytes: (await handle.getFile()).size });
     return all;
+  }
+}
+
+/**
+ * What `notePieces` wrote; null for what it cannot have written whole.
+ * @param {string} text
+ * @returns {Pieces|null}
+ */
+function parsePieces(text) {
+  try {
+    const { bytes, sha256 } = JSON.parse(text);
+    const right = Number.isInteger(bytes) && Array.isArray(sha256) && sha256.every((hash) => /^[0-9a-f]{64}$/.test(hash));
+    return right ? { bytes, sha256 } : null;
+  } catch {
+    return null;
   }
 }
 
@@ -204,7 +253,22 @@ class CacheStore {
   }
 
   /** @param {string} sha256 */
+  async pieces(sha256) {
+    const found = await this.cache.match(cacheKey(`${sha256}.pieces`));
+    return found ? parsePieces(await found.text()) : null;
+  }
+
+  /**
+   * @param {string} sha256
+   * @param {Pieces} pieces
+   */
+  async notePieces(sha256, pieces) {
+    await this.cache.put(cacheKey(`${sha256}.pieces`), new Response(JSON.stringify(pieces)));
+  }
+
+  /** @param {string} sha256 */
   async remove(sha256) {
+    await this.cache.delete(cacheKey(`${sha256}.pieces`));
     await this.cache.delete(cacheKey(sha256));
   }
 
@@ -212,7 +276,7 @@ class CacheStore {
     const all = [];
     for (const key of await this.cache.keys()) {
       const found = await this.cache.match(key);
-      if (found) all.push({ sha256: key.url.split('/').pop() ?? '', bytes: (await found.blob()).size });
+      if (found) all.push({ sha256: (key.url.split('/').pop() ?? '').replace(/\.pieces$/, ''), bytes: (await found.blob()).size });
     }
     return all;
   }
@@ -241,6 +305,13 @@ export class MemoryStore {
       this.blobs.set(sha256, blob);
     });
   }
+
+  /** @returns {Promise<Pieces|null>} */
+  async pieces() {
+    return null; // a blob in memory is not read often
+  }
+
+  async notePieces() {}
 
   /** @param {string} sha256 */
   async remove(sha256) {
