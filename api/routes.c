@@ -8,6 +8,7 @@
 #include "api/file_upload.h"
 #include "api/key_routes.h"
 #include "api/model_routes.h"
+#include "api/overview.h"
 #include "api/pages.h"
 #include "api/plan.h"
 #include "api/presence.h"
@@ -57,6 +58,7 @@ const struct api_route api_routes[] = {
      &api_ask_sink},
 
     {"GET", "/v1/keys", API_BODY_JSON_MAX, api_key_list, NULL},
+    {"GET", "/v1/overview", API_BODY_JSON_MAX, api_overview_get, NULL},
     {"GET", "/v1/accounts/{}", API_BODY_JSON_MAX, api_account_get, NULL},
     {"GET", "/v1/receipts/key", API_BODY_JSON_MAX, api_receipt_key, NULL},
 

@@ -51,19 +51,20 @@ static void on_stats(enum err err, const struct sched_stats *s, void *ctx)
         json_array_append_new(volunteers, volunteer_json(&s->volunteers[i]));
     api_reply_json(
         req, 200,
-        json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I, "
-                  "s:I, s:I, s:f, s:o}",
-                  "volunteers", volunteers, "online", (json_int_t)s->online,
-                  "referees", (json_int_t)s->referees, "queued",
-                  (json_int_t)s->queued, "running", (json_int_t)s->running,
-                  "checking", (json_int_t)s->checking, "confirmed_lines",
-                  (json_int_t)s->confirmed, "failed_lines",
-                  (json_int_t)s->failed, "tokens", (json_int_t)s->tokens,
-                  "tokens_per_s", s->tokens_per_s, "disagreements",
-                  (json_int_t)s->disagreements, "rollbacks",
-                  (json_int_t)s->rollbacks, "bans", (json_int_t)s->bans,
-                  "longest_check_wait_s", (double)s->check_wait_ms / 1000,
-                  "models", models_json(&req->server->models)));
+        json_pack(
+            "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I, "
+            "s:I, s:I, s:f, s:I, s:I, s:o}",
+            "volunteers", volunteers, "online", (json_int_t)s->online,
+            "referees", (json_int_t)s->referees, "queued",
+            (json_int_t)s->queued, "running", (json_int_t)s->running,
+            "checking", (json_int_t)s->checking, "confirmed_lines",
+            (json_int_t)s->confirmed, "failed_lines", (json_int_t)s->failed,
+            "tokens", (json_int_t)s->tokens, "tokens_per_s", s->tokens_per_s,
+            "disagreements", (json_int_t)s->disagreements, "rollbacks",
+            (json_int_t)s->rollbacks, "bans", (json_int_t)s->bans,
+            "longest_check_wait_s", (double)s->check_wait_ms / 1000, "checks",
+            (json_int_t)s->checks, "callbacks", (json_int_t)s->callbacks,
+            "models", models_json(&req->server->models)));
 }
 
 void api_stats_get(struct api_request *req)

@@ -78,14 +78,27 @@ export function make(tag, className, text) {
   return node;
 }
 
+/** An answer that is no success. */
+export class AnswerError extends Error {
+  /** @param {number} status */
+  constructor(status) {
+    super(`the server answered ${status}`);
+    this.status = status;
+  }
+}
+
 /**
  * GET JSON within ten seconds, or an error.
  * @param {string} url
+ * @param {string} [key]  API key
  * @returns {Promise<any>}
  */
-export async function getJson(url) {
-  const response = await fetch(url, { signal: AbortSignal.timeout(10000), headers: { accept: 'application/json' } });
-  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+export async function getJson(url, key) {
+  /** @type {Record<string, string>} */
+  const headers = { accept: 'application/json' };
+  if (key) headers.authorization = `Bearer ${key}`;
+  const response = await fetch(url, { signal: AbortSignal.timeout(10000), headers });
+  if (!response.ok) throw new AnswerError(response.status);
   return response.json();
 }
 

@@ -531,7 +531,7 @@ local function waiting(x, b)
 end
 
 -- A batch as a list: id, FIELDS, waiting. nil when it is not there, or not key's.
-local function show(x, id, owner)
+function batch.show(x, id, owner)
   local b = base.load(batch.key(x, id), unpack(FIELDS))
   if not b.key or owner ~= '' and b.key ~= owner then return nil end
   local list = {id}
@@ -547,7 +547,7 @@ end
 
 -- batch_get: ARGV 1 id 2 key or "". Returns a batch or nil.
 local function get(keys, args)
-  return show(base.open(keys), args[1], args[2])
+  return batch.show(base.open(keys), args[1], args[2])
 end
 
 -- batch_list: ARGV 1 key 2 after or "" 3 limit
@@ -564,7 +564,7 @@ local function list(keys, args)
   while #out <= limit do
     local ids = R('ZREVRANGE', index, at, at)
     if not ids[1] then return out end
-    local b = show(x, ids[1], args[1])
+    local b = batch.show(x, ids[1], args[1])
     if b then
       table.insert(out, b)
       at = at + 1

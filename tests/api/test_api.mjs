@@ -97,7 +97,7 @@ test('an account is told to whoever knows its id, with what is pending', async (
 });
 
 test('pages are isolated, and nothing outside their folder is served', async () => {
-  for (const page of ['/', '/contribute', '/leaderboard']) {
+  for (const page of ['/', '/contribute', '/leaderboard', '/operator']) {
     const answer = await call(page);
     assert.equal(answer.status, 200, page);
     assert.match(answer.headers.get('content-type') ?? '', /^text\/html/);

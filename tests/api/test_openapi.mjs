@@ -239,6 +239,9 @@ test('models, keys and figures', async () => {
   await ask('GET', '/v1/keys', { key: operator, status: 200 });
   await ask('GET', '/v1/keys', { key: null, status: 401 });
   await ask('GET', '/v1/keys', { status: 403 });
+  await ask('GET', '/v1/overview', { key: operator, status: 200 });
+  await ask('GET', '/v1/overview', { key: null, status: 401 });
+  await ask('GET', '/v1/overview', { status: 403 });
   await ask('GET', '/v1/plan', { key: null, status: 200 });
   await ask('POST', '/v1/plan', { key: operator, body: { model: model.id, path: null }, status: 204 });
   await ask('POST', '/v1/plan', { key: operator, body: { model: 'none', path: null }, status: 400 });
