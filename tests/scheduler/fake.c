@@ -513,31 +513,12 @@ void fakes_until_final(struct world *w, const char *batch, int64_t limit_ms)
     }
 }
 
-struct took {
-    bool done;
-    enum err err;
-    struct sched_job job;
-};
-
-static void on_took(enum err err, const struct sched_job *job, void *ctx)
-{
-    struct took *t = ctx;
-
-    t->done = true;
-    t->err = err;
-    if (job)
-        t->job = *job;
-}
-
 void fakes_output(struct world *w, const char *batch)
 {
     struct sched_batch_files files = {.results = "out", .results_bytes = 99};
-    struct took took = {0};
+    struct took took = world_take(w, SCHED_JOB_OUTPUT);
     struct waited done = {0};
 
-    CHECK_EQ(sched_job_take(w->store, SCHED_JOB_OUTPUT, 5000, on_took, &took),
-             ERR_OK);
-    world_until(w, &took.done);
     CHECK_EQ(took.err, ERR_OK);
     CHECK(strcmp(took.job.batch, batch) == 0);
     for (int i = 0; i < 2; i++) // a repeat is fine

@@ -8,32 +8,6 @@
 #define WAIT(call)          CHECK_EQ(world_wait(&w, call, &done), ERR_OK)
 #define WAIT_ERR(call, err) CHECK_EQ(world_wait(&w, call, &done), err)
 
-struct took {
-    bool done;
-    enum err err;
-    struct sched_job job;
-};
-
-static void on_took(enum err err, const struct sched_job *job, void *ctx)
-{
-    struct took *t = ctx;
-
-    CHECK((err == ERR_OK) == (job != NULL));
-    t->done = true;
-    t->err = err;
-    if (job)
-        t->job = *job;
-}
-
-static struct took take(struct world *w, enum sched_job_kind kind)
-{
-    struct took t = {0};
-
-    CHECK_EQ(sched_job_take(w->store, kind, 60000, on_took, &t), ERR_OK);
-    world_until(w, &t.done);
-    return t;
-}
-
 // A batch as it was shown, with copies of the texts of interest.
 struct shown {
     bool done;
@@ -112,17 +86,18 @@ static void ingestion_resumes_at_its_cursor(void)
     world_init(&w, NULL);
     for (uint32_t i = 0; i < 5; i++)
         lines[i] = line_new(&w, i);
-    CHECK_EQ(take(&w, SCHED_JOB_INGEST).err, ERR_NOT_FOUND);
+    CHECK_EQ(world_take(&w, SCHED_JOB_INGEST).err, ERR_NOT_FOUND);
     for (int i = 0; i < 3; i++) // repeats change nothing
         WAIT(sched_batch_create(w.store, &batch, on_waited, &done));
     CHECK_EQ(world_redis(&w, "HGET " CELL "k:key_a stored"), 1000);
     CHECK_EQ(show(&w, "batch_1", "key_a").b.status, SCHED_VALIDATING);
 
-    first = take(&w, SCHED_JOB_INGEST);
+    first = world_take(&w, SCHED_JOB_INGEST);
     CHECK_EQ(first.err, ERR_OK);
     CHECK_EQ(first.job.cursor, 0);
     CHECK_EQ(first.job.taken, 1);
-    CHECK_EQ(take(&w, SCHED_JOB_INGEST).err, ERR_NOT_FOUND); // it is leased
+    CHECK_EQ(world_take(&w, SCHED_JOB_INGEST).err,
+             ERR_NOT_FOUND);    // it is leased
     for (int i = 0; i < 2; i++) // the repeat of a step adds nothing
         WAIT(sched_batch_add(w.store, &first.job, lines, 2, 77, 60000,
                              on_waited, &done));
@@ -132,7 +107,7 @@ static void ingestion_resumes_at_its_cursor(void)
 
     // whoever held it is gone, and its lease passes
     world_redis(&w, "ZADD " CELL "j:ingest 1 batch_1");
-    second = take(&w, SCHED_JOB_INGEST);
+    second = world_take(&w, SCHED_JOB_INGEST);
     CHECK_EQ(second.err, ERR_OK);
     CHECK_EQ(second.job.cursor, 77);
     CHECK_EQ(second.job.line, 2);
@@ -146,7 +121,7 @@ static void ingestion_resumes_at_its_cursor(void)
     WAIT_ERR(sched_job_give_back(w.store, &first.job, 0, on_waited, &done),
              ERR_GONE);
     WAIT(sched_job_give_back(w.store, &second.job, 0, on_waited, &done));
-    second = take(&w, SCHED_JOB_INGEST);
+    second = world_take(&w, SCHED_JOB_INGEST);
     WAIT(sched_batch_add(w.store, &second.job, lines + 2, 3, 200, 60000,
                          on_waited, &done));
     WAIT(sched_batch_lines_done(w.store, &second.job, on_waited, &done));
@@ -154,7 +129,7 @@ static void ingestion_resumes_at_its_cursor(void)
     CHECK_EQ(show(&w, "batch_1", NULL).b.ingested, 5);
     CHECK_EQ(show(&w, "batch_1", NULL).b.queued, 5);
     CHECK(strcmp(show(&w, "batch_1", NULL).waiting, "volunteers") == 0);
-    CHECK_EQ(take(&w, SCHED_JOB_INGEST).err, ERR_NOT_FOUND);
+    CHECK_EQ(world_take(&w, SCHED_JOB_INGEST).err, ERR_NOT_FOUND);
 
     // the cap of the key, and other people's batches
     struct sched_batch_new more = batch_new("batch_2", 1);
@@ -178,7 +153,7 @@ static void lines_past_their_limits_are_refused(void)
 
     world_init(&w, NULL);
     WAIT(sched_batch_create(w.store, &batch, on_waited, &done));
-    t = take(&w, SCHED_JOB_INGEST);
+    t = world_take(&w, SCHED_JOB_INGEST);
 #define REFUSED(field, value)                                        \
     do {                                                             \
         bad = line_new(&w, 0);                                       \
@@ -291,9 +266,10 @@ static void from_error_lines_to_the_callback(void)
 
     world_init(&w, NULL);
     WAIT(sched_batch_create(w.store, &batch, on_waited, &done));
-    t = take(&w, SCHED_JOB_INGEST);
+    t = world_take(&w, SCHED_JOB_INGEST);
     WAIT(sched_batch_add(w.store, &t.job, bad, 2, 9, 60000, on_waited, &done));
-    CHECK_EQ(take(&w, SCHED_JOB_OUTPUT).err, ERR_NOT_FOUND); // more may come
+    CHECK_EQ(world_take(&w, SCHED_JOB_OUTPUT).err,
+             ERR_NOT_FOUND); // more may come
     p = results(&w, "batch_1", "key_a", 0, 1);
     CHECK(p.n == 1 && p.next == 1 && p.more && strcmp(p.error, "zero") == 0);
     p = results(&w, "batch_1", "key_a", p.next, 10);
@@ -307,10 +283,10 @@ static void from_error_lines_to_the_callback(void)
     CHECK_EQ(s.b.status, SCHED_FINALIZING);
     CHECK(s.b.failed == 2 && s.b.completed == 0 && s.b.total == 2);
 
-    t = take(&w, SCHED_JOB_OUTPUT);
+    t = world_take(&w, SCHED_JOB_OUTPUT);
     CHECK_EQ(t.err, ERR_OK);
     world_redis(&w, "ZADD " CELL "j:output 1 batch_1"); // its holder crashed
-    again = take(&w, SCHED_JOB_OUTPUT);
+    again = world_take(&w, SCHED_JOB_OUTPUT);
     WAIT_ERR(
         sched_batch_output(w.store, &t.job, &files, "evt_1", on_waited, &done),
         ERR_GONE);
@@ -374,7 +350,7 @@ static void a_failed_batch_drops_its_lines(void)
     fake_join(&a, &w, 1, 1, false);
     line = line_new(&w, 0);
     WAIT(sched_batch_create(w.store, &batch, on_waited, &done));
-    t = take(&w, SCHED_JOB_INGEST);
+    t = world_take(&w, SCHED_JOB_INGEST);
     WAIT(
         sched_batch_add(w.store, &t.job, &line, 1, 9, 60000, on_waited, &done));
     CHECK_EQ(fake_call(&a, -1, 0), ERR_OK);
@@ -473,7 +449,7 @@ static void a_long_batch_is_read_in_by_and_by(void)
     world_init(&w, NULL);
     line = line_new(&w, 0);
     WAIT(sched_batch_create(w.store, &batch, on_waited, &done));
-    t = take(&w, SCHED_JOB_INGEST);
+    t = world_take(&w, SCHED_JOB_INGEST);
     WAIT(
         sched_batch_add(w.store, &t.job, &line, 1, 9, 60000, on_waited, &done));
     t.job.cursor = 9;
@@ -484,11 +460,11 @@ static void a_long_batch_is_read_in_by_and_by(void)
         ERR_FULL);
     WAIT(sched_batch_add(w.store, &t.job, NULL, 0, 9, 60000, on_waited, &done));
     WAIT(sched_job_give_back(w.store, &t.job, 60000, on_waited, &done));
-    CHECK_EQ(take(&w, SCHED_JOB_INGEST).err, ERR_NOT_FOUND);
+    CHECK_EQ(world_take(&w, SCHED_JOB_INGEST).err, ERR_NOT_FOUND);
     world_redis(&w, "HINCRBY " CELL "b:batch_1 n_q -4095");
     fake_join(&f, &w, 1, 1, false);
     CHECK_EQ(fake_call(&f, -1, 0), ERR_OK); // takes the line
-    t = take(&w, SCHED_JOB_INGEST);
+    t = world_take(&w, SCHED_JOB_INGEST);
     CHECK_EQ(t.err, ERR_OK);
     WAIT(sched_batch_add(w.store, &t.job, &line, 1, 18, 60000, on_waited,
                          &done));
@@ -514,10 +490,10 @@ static void no_key_takes_all_the_readers(void)
         WAIT(sched_batch_create(w.store, &batch, on_waited, &done));
         world_run(&w, 3);
     }
-    CHECK(strcmp(take(&w, SCHED_JOB_INGEST).job.batch, "batch_0") == 0);
-    CHECK(strcmp(take(&w, SCHED_JOB_INGEST).job.batch, "batch_1") == 0);
-    CHECK(strcmp(take(&w, SCHED_JOB_INGEST).job.batch, "batch_3") == 0);
-    CHECK_EQ(take(&w, SCHED_JOB_INGEST).err, ERR_NOT_FOUND);
+    CHECK(strcmp(world_take(&w, SCHED_JOB_INGEST).job.batch, "batch_0") == 0);
+    CHECK(strcmp(world_take(&w, SCHED_JOB_INGEST).job.batch, "batch_1") == 0);
+    CHECK(strcmp(world_take(&w, SCHED_JOB_INGEST).job.batch, "batch_3") == 0);
+    CHECK_EQ(world_take(&w, SCHED_JOB_INGEST).err, ERR_NOT_FOUND);
     world_redis(&w, "FLUSHALL");
     world_release(&w);
 }

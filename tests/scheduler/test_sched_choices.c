@@ -9,22 +9,6 @@
 
 enum { N = SCHED_CHOICES_MAX, SEED = 40 };
 
-struct took {
-    bool done;
-    enum err err;
-    struct sched_job job;
-};
-
-static void on_took(enum err err, const struct sched_job *job, void *ctx)
-{
-    struct took *t = ctx;
-
-    t->done = true;
-    t->err = err;
-    if (job)
-        t->job = *job;
-}
-
 struct shown {
     bool done;
     struct sched_batch b; // its numbers
@@ -72,7 +56,7 @@ static void batch_make(struct world *w, uint32_t redundancy)
                                    .sampling = {.top_p_q16 = 65536,
                                                 .inv_temp_q16 = 65536,
                                                 .seed = SEED}}};
-    struct took t = {0};
+    struct took t;
     struct waited done = {0};
 
     memcpy(lines[0].model, w->model.id, sizeof lines[0].model);
@@ -83,9 +67,7 @@ static void batch_make(struct world *w, uint32_t redundancy)
                         sched_batch_create(w->store, &batch, on_waited, &done),
                         &done),
              ERR_OK);
-    CHECK_EQ(sched_job_take(w->store, SCHED_JOB_INGEST, 60000, on_took, &t),
-             ERR_OK);
-    world_until(w, &t.done);
+    t = world_take(w, SCHED_JOB_INGEST);
     CHECK_EQ(t.err, ERR_OK);
     for (int i = 0; i < 2; i++) { // the repeat of a step adds nothing
         CHECK_EQ(world_wait(w,
@@ -224,7 +206,7 @@ static void ended_between(bool expires)
     struct world w;
     struct fake f[2];
     struct waited done = {0};
-    struct took t = {0};
+    struct took t;
     struct sched_batch_files files = {.results = "all"};
     struct sched_batch b;
     struct seen s;
@@ -251,9 +233,7 @@ static void ended_between(bool expires)
     CHECK_EQ(s.n_errors, b.failed);
     CHECK_EQ(world_redis(&w, "HGET " CELL "k:key_a:u open"),
              2 - (long long)s.n);
-    CHECK_EQ(sched_job_take(w.store, SCHED_JOB_OUTPUT, 60000, on_took, &t),
-             ERR_OK);
-    world_until(&w, &t.done);
+    t = world_take(&w, SCHED_JOB_OUTPUT);
     CHECK_EQ(t.err, ERR_OK);
     CHECK_EQ(world_wait(&w,
                         sched_batch_output(w.store, &t.job, &files, "evt_1",

@@ -177,31 +177,6 @@ static struct shown show(struct world *w, const char *id)
     return s;
 }
 
-struct took {
-    bool done;
-    enum err err;
-    struct sched_job job;
-};
-
-static void on_took(enum err err, const struct sched_job *job, void *ctx)
-{
-    struct took *t = ctx;
-
-    t->done = true;
-    t->err = err;
-    if (job)
-        t->job = *job;
-}
-
-static struct took take(struct world *w, enum sched_job_kind kind)
-{
-    struct took t = {0};
-
-    CHECK_EQ(sched_job_take(w->store, kind, 60000, on_took, &t), ERR_OK);
-    world_until(w, &t.done);
-    return t;
-}
-
 struct page {
     bool done;
     enum err err;
@@ -240,7 +215,7 @@ static enum err output(struct world *w, const char *id)
         .output = {.id = "file-out", .path = "good", .bytes = 1, .lines = 1},
         .error = {.id = "file-err", .path = "bad", .bytes = 1, .lines = 1}};
     struct waited done = {0};
-    struct took t = take(w, SCHED_JOB_OUTPUT);
+    struct took t = world_take(w, SCHED_JOB_OUTPUT);
 
     CHECK_EQ(t.err, ERR_OK);
     CHECK(strcmp(t.job.batch, id) == 0);
@@ -326,12 +301,12 @@ static void a_batch_may_expire_while_it_is_read_in(void)
     world_init(&w, NULL);
     memcpy(line.model, w.model.id, sizeof line.model);
     WAIT(sched_batch_create(w.store, &batch, on_waited, &done));
-    t = take(&w, SCHED_JOB_INGEST);
+    t = world_take(&w, SCHED_JOB_INGEST);
     // no lines yet: the lease is longer, and nothing else changes
     WAIT(sched_batch_add(w.store, &t.job, NULL, 0, 0, 60000, on_waited, &done));
     world_run(&w, 1200);
     CHECK_EQ(show(&w, "batch_1").b.status, SCHED_FINALIZING);
-    CHECK_EQ(take(&w, SCHED_JOB_OUTPUT).err, ERR_NOT_FOUND);
+    CHECK_EQ(world_take(&w, SCHED_JOB_OUTPUT).err, ERR_NOT_FOUND);
     WAIT(
         sched_batch_add(w.store, &t.job, &line, 1, 9, 60000, on_waited, &done));
     CHECK_EQ(show(&w, "batch_1").b.failed, 1);

@@ -194,30 +194,14 @@ static enum err ask(struct world *w, const char *id)
                       &done);
 }
 
-struct took {
-    bool done;
-    struct sched_job job;
-};
-
-static void on_took(enum err err, const struct sched_job *job, void *ctx)
-{
-    struct took *t = ctx;
-
-    CHECK_EQ(err, ERR_OK);
-    t->job = *job;
-    t->done = true;
-}
-
 // Write the output of the one batch that is due.
 static void output_write(struct world *w)
 {
     struct sched_batch_files files = {.results = "out", .results_bytes = 9};
     struct waited done = {0};
-    struct took t = {0};
+    struct took t = world_take(w, SCHED_JOB_OUTPUT);
 
-    CHECK_EQ(sched_job_take(w->store, SCHED_JOB_OUTPUT, 5000, on_took, &t),
-             ERR_OK);
-    world_until(w, &t.done);
+    CHECK_EQ(t.err, ERR_OK);
     CHECK_EQ(world_wait(w,
                         sched_batch_output(w->store, &t.job, &files, "evt_1",
                                            on_waited, &done),

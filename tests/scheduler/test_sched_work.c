@@ -130,14 +130,6 @@ static void one_begin(struct world *w, struct fake *a, uint32_t n,
         world_batch(w, "batch_1", n, false);
 }
 
-static void on_took(enum err err, const struct sched_job *job, void *ctx)
-{
-    struct waited *waited = ctx;
-
-    (void)job;
-    on_waited(err, waited);
-}
-
 // The batch is of no further interest.
 static void one_end(struct world *w, struct fake *a)
 {
@@ -470,16 +462,11 @@ static void malformed_results_are_faults(void)
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         struct world w;
         struct fake a, b, judge;
-        struct waited took = {0};
 
         one_begin(&w, &a, 6, NULL);
         a.mode = modes[i];
         fake_join(&b, &w, 2, 2, false);
-        CHECK_EQ(
-            sched_job_take(w.store, SCHED_JOB_OUTPUT, 1000, on_took, &took),
-            ERR_OK);
-        world_until(&w, &took.done);
-        CHECK_EQ(took.err, ERR_NOT_FOUND);
+        CHECK_EQ(world_take(&w, SCHED_JOB_OUTPUT).err, ERR_NOT_FOUND);
         while (!world_redis(&w, "HGET " CELL "v:vol_1 faults")) {
             enum err err = fake_call(&a, a.n_held ? 0 : -1, 0);
             CHECK(err == ERR_OK || err == ERR_GONE);

@@ -399,20 +399,25 @@ struct sched_cut world_cut(const struct sched_cut_ask *ask, void *ctx)
     return (struct sched_cut){ask->n_new, false};
 }
 
-struct took {
-    bool done;
-    enum err err;
-    struct sched_job job;
-};
-
 static void on_took(enum err err, const struct sched_job *job, void *ctx)
 {
     struct took *took = ctx;
 
+    CHECK((err == ERR_OK) == (job != NULL));
+    CHECK(!took->done); // exactly once
     took->done = true;
     took->err = err;
     if (job)
         took->job = *job;
+}
+
+struct took world_take(struct world *w, enum sched_job_kind kind)
+{
+    struct took took = {0};
+
+    CHECK_EQ(sched_job_take(w->store, kind, 60000, on_took, &took), ERR_OK);
+    world_until(w, &took.done);
+    return took;
 }
 
 void world_batch(struct world *w, const char *id, uint32_t n, bool stops)
@@ -436,15 +441,13 @@ void world_batch_of(struct world *w, const char *id, const char *key,
                                     .callback_secret = "",
                                     .redundancy = w->redundancy};
     struct waited done = {0};
-    struct took took = {0};
+    struct took took;
 
     CHECK_EQ(world_wait(w,
                         sched_batch_create(w->store, &batch, on_waited, &done),
                         &done),
              ERR_OK);
-    CHECK_EQ(sched_job_take(w->store, SCHED_JOB_INGEST, 60000, on_took, &took),
-             ERR_OK);
-    world_until(w, &took.done);
+    took = world_take(w, SCHED_JOB_INGEST);
     CHECK_EQ(took.err, ERR_OK);
     CHECK(strcmp(took.job.batch, id) == 0);
     for (uint32_t i = 0; i < n; i++) {

@@ -74,6 +74,15 @@ struct waited {
 void on_waited(enum err err, void *ctx);
 enum err world_wait(struct world *w, enum err started, struct waited *waited);
 
+// The job of that kind that is due next, taken for a minute; or why there is
+// none (ERR_NOT_FOUND).
+struct took {
+    bool done;
+    enum err err;
+    struct sched_job job;
+};
+struct took world_take(struct world *w, enum sched_job_kind kind);
+
 // A batch of n lines, each "line-<i>", prompt lengths 1 .. 9, max_tokens
 // 1 .. 12; every third one sampled; ingested at once by sched_batch_add.
 void world_batch(struct world *w, const char *id, uint32_t n, bool stops);
