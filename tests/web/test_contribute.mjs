@@ -171,6 +171,23 @@ test('a page computes with as many threads as it is told, and none outlive it', 
   await online(0);
 });
 
+test('a page whose threads do not start computes with one, and says so', async () => {
+  const context = await browser.newContext();
+  await context.route('**/threads.mjs', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: (await response.text()).replace('thread_worker.mjs', 'not_there.mjs') });
+  });
+  const page = await context.newPage();
+  await page.goto(`${grid.url}/contribute?autostart=1&intensity=100&name=alone`);
+  await reached(page, /waiting/);
+  const one = (await page.evaluate(() => navigator.hardwareConcurrency)) === 1;
+  assert.match((await page.textContent('#held')) ?? '', /One processor thread computes/);
+  if (!one) assert.match((await page.textContent('#engine')) ?? '', /as others do not start: /);
+  await computed('alone');
+  await context.close();
+  await online(0);
+});
+
 test('finished sequences make room for new ones', async () => {
   const page = await openPage('?autostart=1&intensity=100&name=vera');
   await reached(page, /waiting/);

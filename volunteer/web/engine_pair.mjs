@@ -103,6 +103,7 @@ export class EnginePair {
     this.wasm = wasm;
     this.gpu = gpu;
     this.onNote = onNote;
+    this.told = false; // that threads are not used
     /** @type {[string, ShardBlob[], number]|null} what is loaded */
     this.model = null;
     /** @type {[string, ShardBlob[], number]|null} what WASM has beside the GPU */
@@ -135,6 +136,14 @@ export class EnginePair {
       }
     }
     await this.wasm.load(id, shards, maxBytes, onBytes);
+    this.tellBroken();
+  }
+
+  /** Say once why threads are not used. */
+  tellBroken() {
+    const why = this.wasm.threads?.broken;
+    if (why && !this.told) this.onNote(`One processor thread computes, as others do not start: ${why}.`);
+    this.told ||= Boolean(why);
   }
 
   /** @param {unknown} error */
@@ -185,8 +194,9 @@ export class EnginePair {
   }
 
   /** @param {number} n  threads that WASM computes with */
-  useThreads(n) {
-    return this.wasm.useThreads(n);
+  async useThreads(n) {
+    await this.wasm.useThreads(n);
+    this.tellBroken();
   }
 
   /** Bytes of memory taken, as far as it is known: what a GPU holds is its own. */
