@@ -210,10 +210,16 @@ static json_t *checks_json(const struct sched_proof *p)
 {
     json_t *list = json_array();
 
-    for (uint32_t i = 0; i < p->n_checks; i++)
-        json_array_append_new(list, json_pack("{s:s, s:b}", "backend",
-                                              p->checks[i].backend, "referee",
-                                              p->checks[i].referee));
+    for (uint32_t i = 0; i < p->n_checks; i++) {
+        const struct sched_check *c = &p->checks[i];
+        json_t *span = c->span_end
+                           ? json_pack("[i, i]", c->span_first, c->span_end)
+                           : NULL;
+
+        json_array_append_new(list, json_pack("{s:s, s:b, s:o*}", "backend",
+                                              c->backend, "referee", c->referee,
+                                              "span", span));
+    }
     return list;
 }
 

@@ -16,7 +16,9 @@
 //   logprobs_sha256  of the delivered log-probabilities (logprobs.h says
 //                  how), null if there are none
 //   computed_by    backends; checked_by, {"backend", "referee"} of each
-//                  recomputation of this line; empty: later checks covered it
+//                  recomputation of this line, with "span": [first, end) of
+//                  its shards where only these were; what is not there was
+//                  covered by later checks
 //   final_at       unix seconds
 //   key            the grid's Ed25519 public key, base64
 //   signature      base64, over "synapse-receipt-v2\n" and the object without

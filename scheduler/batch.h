@@ -19,6 +19,7 @@ enum {
     SCHED_RESULTS_MAX = 1000,  // results in one page
     SCHED_MAKERS_MAX = 8,
     SCHED_REDUNDANCY_MAX = 3,
+    SCHED_CHECKS_MAX = 8,   // of a line that a receipt tells
     SCHED_CHOICES_MAX = 16, // of a line
 };
 
@@ -182,7 +183,8 @@ struct sched_proof {
     struct sched_check {
         bool referee;
         const char *backend;
-    } checks[SCHED_REDUNDANCY_MAX]; // the last so many
+        uint16_t span_first, span_end; // 0, 0: of the whole model
+    } checks[SCHED_CHECKS_MAX];        // (the first so many)
 };
 
 // A final line.

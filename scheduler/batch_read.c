@@ -127,18 +127,19 @@ static bool proof_read(struct bytes in, uint32_t n_prompt, char **names,
     p.stop = stop.ptr;
     p.n_stop = (uint16_t)(stop.len / 4);
     for (uint8_t i = 0; i < n; i++) {
-        struct sched_check *c = &p.checks[p.n_checks % SCHED_REDUNDANCY_MAX];
+        struct sched_check c = {0};
         const char *who;
-        uint8_t referee;
+        uint8_t bits; // 1: referee, 2: a span follows
 
-        if (!bytes_u8(&in, &referee) || !name(&in, names, room, &who) ||
-            !name(&in, names, room, &c->backend))
+        if (!bytes_u8(&in, &bits) || !name(&in, names, room, &who) ||
+            !name(&in, names, room, &c.backend) ||
+            ((bits & 2) &&
+             (!bytes_u16(&in, &c.span_first) || !bytes_u16(&in, &c.span_end))))
             return false;
-        c->referee = referee == 1;
-        p.n_checks++;
+        c.referee = bits & 1;
+        if (p.n_checks < SCHED_CHECKS_MAX)
+            p.checks[p.n_checks++] = c;
     }
-    if (p.n_checks > SCHED_REDUNDANCY_MAX)
-        p.n_checks = SCHED_REDUNDANCY_MAX;
     *out = p;
     return in.len == 0;
 }

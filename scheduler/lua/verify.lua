@@ -263,6 +263,33 @@ local function holders(x, c)
   return list
 end
 
+-- Have at least `need` of those who agreed not made what account a made of it?
+local function covered(V, a, need)
+  local n = 0
+  for _, c in ipairs(V.ck ~= '' and cmsgpack.unpack(V.ck) or {}) do
+    if c[2] ~= a then n = n + 1 end
+  end
+  return n >= need
+end
+
+-- Several made a stage, and nobody else is there who may check it: each of them
+-- may check the rows of the others.
+local function checks_others(x, c, s, V)
+  local who, asked = trust.makers(s.sn, s.e, s.last), cmsgpack.unpack(s.bad)
+  for _, one in ipairs(V.ck ~= '' and cmsgpack.unpack(V.ck) or {}) do
+    asked[one[2]] = true
+  end
+  if asked[c.v.a] then return false end
+  local involved = place.involved(s)
+  for _, a in ipairs(c.online) do
+    if not involved[a] then return false end
+  end
+  for _, a in ipairs(who) do
+    if a ~= c.v.a and not covered(V, a, 1) then return true end
+  end
+  return false
+end
+
 -- Those that wait for a check and that it suits, of other hardware first; where
 -- there is no referee, the others too, last. The referee: what suits nobody,
 -- and what nobody took in time.
@@ -286,7 +313,7 @@ local function add_checks(x, c)
       local fits, other = place.fits(x, c, s)
       if fits then
         table.insert(other and first or next, item)
-      elseif fits == false and not c.refs then
+      elseif not c.refs and (fits == false or checks_others(x, c, s, V)) then
         table.insert(rest, item)
       else
         c.refused = true
@@ -584,11 +611,14 @@ function verify.verdict(x, p, vid, v, act)
     local agreed = V.ck ~= '' and cmsgpack.unpack(V.ck) or {}
     table.insert(agreed, {vid, v.a, v.name, v.be, referee, f, e})
     V.ck = cmsgpack.pack(agreed)
-    if referee or #agreed + 1 >= red then
+    local who, enough = makers(s, G, f), true
+    for _, a in ipairs(who) do
+      enough = enough and covered(V, a, math.max(red - 1, 1))
+    end
+    if referee or enough then
       save(x, sid, G, f, V)
       for _, c in ipairs(agreed) do pay(x, c, credit) end
       R('HINCRBY', batch.key(x, s.b), 'n_ct', tokens)
-      local who = makers(s, G, f)
       trust.passed(x, p, verify.item(sid, f), who, V.ch == '1')
       verify.valid(x, p, sid, f)
       local covers = V.cov ~= '' and cmsgpack.unpack(V.cov) or {}
