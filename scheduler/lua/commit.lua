@@ -93,8 +93,8 @@ function commit.plan(x, vid, v, u, results)
   plan.fault = #plan.rows ~= #results
   for i, r in ipairs(plan.rows) do
     local res = results[i]
-    plan.fault = plan.fault or res.sid ~= r[1] or res.ep ~= r[2] or
-                 res.first ~= r[3]
+    plan.fault = plan.fault or res.sid ~= sequence.alias(x, vid, r[1]) or
+                 res.ep ~= r[2] or res.first ~= r[3]
   end
   if plan.fault then return plan end
   for i, r in ipairs(plan.rows) do

@@ -170,7 +170,7 @@ local function lease(x, c, uid)
     local tokens = flags % 2 == 1 and
       (s.p .. s.o):sub(r.first * 4 + 1, (r.first + r.rows) * 4) or ''
     for _, v in ipairs({
-      r.sid, ep, r.first, r.first, 0, r.max_new, s.np, s.sm,
+      sequence.alias(x, c.vid, r.sid), ep, r.first, r.first, 0, r.max_new, s.np, s.sm,
       head and s.bi or '', head and s.sp or '', r.rows, tokens,
       c.f > 0 and log.read(x, r.sid, c.f, r.first, r.rows, row_len) or '',
     }) do

@@ -32,6 +32,14 @@ local GROUP = {q = 'n_q', r = 'n_r', c = 'n_c', k = 'n_c', d = 'n_c', x = 'n_c',
 
 function sequence.key(x, sid) return x.P .. 's:' .. sid end
 
+-- By which number volunteer vid knows it, as text. It tells nothing: not when the
+-- sequence was queued, nor whether another volunteer's is the same.
+function sequence.alias(x, vid, sid)
+  x.secret = x.secret or R('GET', x.P .. 'sign') or ''
+  local hash = redis.sha1hex(x.secret .. ':' .. vid .. ':' .. sid)
+  return string.format('%.0f', tonumber(hash:sub(1, 13), 16))
+end
+
 -- Change the state; s has b and st. to nil: it ends.
 function sequence.move(x, sid, s, to)
   local from, into = GROUP[s.st], GROUP[to]

@@ -136,17 +136,7 @@ end
 
 -- Sequences without an owner. Those about which this account was wrong before
 -- go to others while there are any.
-local function add_new(x, c)
-  local queue = x.P .. 'q:' .. c.m
-  c.fresh, c.share = c.fresh_all, share(x, c, queue) + c.fresh_all
-  if room(c) and c.M.ps ~= c.random and R('ZCARD', queue) > 0 then -- a seed in use is no secret
-    local sid = known.draw(x, c.p, c.m, c.v.a, c.random)
-    if sid and add(x, c, sid, 'w') then
-      c.fresh, c.share = c.fresh + 1, c.share + 1
-    elseif sid then
-      known.drop(x, sid)
-    end
-  end
+local function add_queued(x, c, queue)
   for _, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
     if not room(c) then return end
     local s = base.load(sequence.key(x, sid), 'bad', 'av', 'avt')
@@ -162,6 +152,25 @@ local function add_new(x, c)
         c.fresh = c.fresh + 1
       end
     end
+  end
+end
+
+-- The same, and now and then one whose answer is known among them.
+local function add_new(x, c)
+  local queue, at = x.P .. 'q:' .. c.m, nil
+  c.fresh, c.share = c.fresh_all, share(x, c, queue) + c.fresh_all
+  if room(c) and c.M.ps ~= c.random and R('ZCARD', queue) > 0 then -- a seed in use is no secret
+    local sid = known.draw(x, c.p, c.m, c.v.a, c.random)
+    if sid and add(x, c, sid, 'w') then
+      c.fresh, c.share, at = c.fresh + 1, c.share + 1, #c.picked
+    elseif sid then
+      known.drop(x, sid)
+    end
+  end
+  add_queued(x, c, queue)
+  if at then -- nor does its place tell it
+    local other = at + known.place(c.random, #c.picked - at + 1)
+    c.picked[at], c.picked[other] = c.picked[other], c.picked[at]
   end
 end
 
@@ -210,9 +219,9 @@ local function lease(x, c, uid)
     if r.kind == 'c' then trust.waited(x, x.now - s.tc) end
     sequence.move(x, r.sid, s, r.kind == 'w' and 'r' or
                                r.kind == 'c' and 'k' or 'x')
-    for _, v in ipairs({r.sid, tonumber(s.ep), r.first, r.first, r.n_predict,
-                        max_new, r.np, s.sm, s.bi, s.sp, r.rows, r.tokens,
-                        ''}) do
+    for _, v in ipairs({sequence.alias(x, c.vid, r.sid), tonumber(s.ep), r.first,
+                        r.first, r.n_predict, max_new, r.np, s.sm, s.bi, s.sp,
+                        r.rows, r.tokens, ''}) do
       table.insert(reply, v)
     end
   end

@@ -380,7 +380,8 @@ local function lease(x, c, uid)
     V.st, V.u, V.seed = r.kind == 'v' and 'k' or 'x', u, c.seed
     save(x, r.sid, r.G, c.f, V)
     for _, w in ipairs({
-      r.sid, ep, 0, 0, told, 0, s.np, s.sm, head and s.bi or '',
+      sequence.alias(x, c.vid, r.sid), ep, 0, 0, told, 0, s.np, s.sm,
+      head and s.bi or '',
       head and s.sp or '', r.rows,
       flags % 2 == 1 and (s.p .. s.o):sub(1, r.rows * 4) or '',
       c.f > 0 and log.read(x, r.sid, c.f, 0, r.rows, row_len) or '',
