@@ -238,7 +238,8 @@ static void common_read(struct api_fields *f, bool of_file,
     static const char *const known[] = {
         "model",      "requests", "input_file_id",     "callback_url",
         "metadata",   "endpoint", "completion_window", "callback_secret",
-        "redundancy", "receipts", "callback_events",   NULL};
+        "redundancy", "receipts", "callback_events",   "exact",
+        NULL};
 
     api_fields_only(f, known);
     batch->endpoint =
@@ -414,6 +415,7 @@ void api_batch_create(struct api_request *req)
     up->batch.redundancy = (uint32_t)api_fields_int(&f, "redundancy", false, 1,
                                                     SCHED_REDUNDANCY_MAX, 1);
     up->batch.receipts = api_fields_bool(&f, "receipts", false);
+    up->batch.near = !api_fields_bool(&f, "exact", true);
     if (f.wrong)
         api_reply_error(req, 400, f.param,
                         strcmp(f.param, "model") ? "invalid_field"

@@ -125,13 +125,13 @@ static double check_overhead(const struct sched_batch *b)
 static json_t *synapse_json(const struct sched_batch *b)
 {
     return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:f, s:o}", "queued",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:I, s:f, s:o}", "queued",
         (json_int_t)b->queued, "running", (json_int_t)b->running, "checking",
         (json_int_t)b->checking, "confirmed", (json_int_t)b->completed,
         "tokens", (json_int_t)b->tokens, "redundancy",
-        (json_int_t)b->redundancy, "receipts", b->receipts, "checked_tokens",
-        (json_int_t)b->checked_tokens, "check_overhead", check_overhead(b),
-        "waiting_because", waiting_json(b->waiting));
+        (json_int_t)b->redundancy, "receipts", b->receipts, "exact", !b->near,
+        "checked_tokens", (json_int_t)b->checked_tokens, "check_overhead",
+        check_overhead(b), "waiting_because", waiting_json(b->waiting));
 }
 
 json_t *api_batch_json(const struct sched_batch *b)

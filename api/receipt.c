@@ -263,7 +263,8 @@ enum err api_receipt_make(const struct api_signer *signer,
         "version", (int)API_RECEIPT_VERSION, "batch", of->batch, "custom_id",
         r->custom_id.ptr ? (const char *)r->custom_id.ptr : "",
         r->custom_id.len, "model", of->model, "model_id", of->model_id,
-        "arithmetic", (int)FORMAT_ARITHMETIC, "class", "exact", "prompt_tokens",
+        "arithmetic", (int)FORMAT_ARITHMETIC, "class",
+        r->near ? "f32" : "exact", "prompt_tokens",
         ids_json(r->proof.prompt, r->n_prompt), "tokens", tokens_json(r),
         "sampling", sampling_json(&r->proof), "finish_reason",
         of->finish_reason, "text_sha256", hex, "logprobs_sha256",
@@ -505,8 +506,10 @@ enum err api_receipt_read(const json_t *value, struct api_receipt *out,
     r.arithmetic = (uint32_t)arithmetic;
     *why = "class";
     if (!json_is_string(class) ||
-        strcmp(json_string_value(class), "exact") != 0)
+        (strcmp(json_string_value(class), "exact") != 0 &&
+         strcmp(json_string_value(class), "f32") != 0))
         goto done;
+    r.near = strcmp(json_string_value(class), "f32") == 0;
     *why = "model_id";
     if (!hex_read(json_string_value(json_object_get(value, *why)), r.model_id))
         goto done;

@@ -5,7 +5,9 @@
 //   batch, custom_id   which line
 //   model          its name; model_id, the SHA-256 of its manifest in hex
 //   arithmetic     FORMAT_ARITHMETIC of the model folder
-//   class          "exact": the bytes are the same on every device
+//   class          "exact": the bytes are the same on every device; "f32":
+//                  some of those who computed it did so in that class, and
+//                  it cannot be computed again byte for byte
 //   prompt_tokens  token ids; tokens, the generated ones
 //   sampling       inv_temp_q16, top_p_q16, top_k, presence_q16, frequency_q16
 //                  (SYN1's integers), seed (decimal, as text), ignore_end,
@@ -78,6 +80,7 @@ struct api_receipt {
     const char *finish_reason;
     uint8_t model_id[SHA256_LEN], text_hash[SHA256_LEN];
     uint32_t version, arithmetic;
+    bool near; // of class f32, at least in part: it cannot be computed again
     struct syn1_sampling sampling; // log-probabilities wanted in flags, n_top
     uint8_t logprobs_hash[SHA256_LEN]; // if they are
     uint32_t n_prompt, n_tokens;

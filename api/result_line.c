@@ -98,10 +98,14 @@ static json_t *synapse_json(const struct sched_result *r)
     bool greedy = r->blob.len == 1 && (r->blob.ptr[0] & API_BLOB_GREEDY);
     json_t *makers = json_array(), *tokens = json_array();
 
-    for (uint32_t i = 0; i < r->n_makers; i++)
+    for (uint32_t i = 0; i < r->n_makers; i++) {
+        const struct sched_maker *m = &r->makers[i];
+
         json_array_append_new(makers,
-                              json_pack("{s:s, s:s}", "name", r->makers[i].name,
-                                        "backend", r->makers[i].backend));
+                              json_pack("{s:s, s:s, s:s}", "name", m->name,
+                                        "backend", m->backend, "kernel_class",
+                                        m->kernel_class ? "f32" : "exact"));
+    }
     for (uint32_t i = 0; i < r->n_tokens; i++)
         json_array_append_new(tokens, json_integer(r->tokens[i]));
     // None of its own: later checks of its makers cover it.
@@ -110,7 +114,8 @@ static json_t *synapse_json(const struct sched_result *r)
                                       "backend", r->checker.backend)
                           : json_null();
     return json_pack(
-        "{s:b, s:o, s:o, s:o, s:o}", "confirmed", 1, "seed",
+        "{s:b, s:b, s:o, s:o, s:o, s:o}", "confirmed", 1, "exact", !r->near,
+        "seed",
         greedy && !r->seed_given ? json_null()
                                  : json_integer((json_int_t)r->seed),
         "computed_by", makers, "checked_by", checker, "tokens", tokens);

@@ -82,6 +82,7 @@ static struct sched_shard *shard_sizes(const struct api_model *m)
                             arch->n_ctx * arch->n_kv_heads *
                             (2 * (uint64_t)arch->head_dim + 2);
         sizes[i].n_params = s->n_params;
+        sizes[i].n_layers = s->layer_end - s->layer_first;
     }
     return sizes;
 }

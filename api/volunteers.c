@@ -162,10 +162,10 @@ static void joiner_read(struct api_request *req, struct api_fields *f,
                          "backend must be lower-case letters, "
                          "digits and dashes, such as wasm-simd");
     text = api_fields_text(f, "kernel_class", true, 32, "");
-    if (!f->wrong && strcmp(text, "exact") != 0)
+    if (!f->wrong && strcmp(text, "exact") != 0 && strcmp(text, "f32") != 0)
         api_fields_wrong(f, "kernel_class",
-                         "kernel_class must be \"exact\": this server has no "
-                         "work for others");
+                         "kernel_class must be \"exact\" or \"f32\"");
+    j->kernel_class = strcmp(text, "f32") == 0;
     j->memory =
         (uint64_t)api_fields_int(f, "memory", true, 0, INT64_C(1) << 52, 0);
     j->threads = (uint32_t)api_fields_int(f, "threads", true, 1, 4096, 1);

@@ -1,11 +1,14 @@
 // verdict.h - compare what two volunteers say of the same positions: of class
-// exact, equal bytes or not.
+// exact, equal bytes or not; of two classes, close or not.
 #ifndef REDUN_VERDICT_H
 #define REDUN_VERDICT_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "base/err.h"
+#include "redundancy/project.h"
 
 // What one volunteer says a sequence's generated positions are.
 struct redun_answer {
@@ -47,5 +50,15 @@ struct redun_rows {
 struct redun_verdict redun_verdict_rows(const struct redun_rows *primary,
                                         const uint8_t *word,
                                         const uint8_t *challenger);
+
+// The same for rows of another class than word's: they need only agree within
+// the tolerance (project.h). keep: the first row that is too far by itself, or
+// begins a few that are together; 0 if it takes all of them to tell.
+// ERR_NOMEM.
+MUST_USE enum err redun_verdict_near(const struct redun_rows *primary,
+                                     const struct redun_stretch *stretch,
+                                     const uint8_t *word,
+                                     const uint8_t *challenger,
+                                     struct redun_verdict *out);
 
 #endif

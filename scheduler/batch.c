@@ -73,6 +73,7 @@ enum err sched_batch_create(struct sched_store *store,
     sched_args_text(&args, b->receipts ? "1" : "");
     sched_args_text(&args, endpoint);
     sched_args_text(&args, *b->callback_url ? kinds : "");
+    sched_args_text(&args, b->near ? "1" : "");
     return sched_call_done(store, "batch_create", &args, fn, ctx);
 }
 

@@ -55,6 +55,7 @@ struct sched_batch_new {
     uint32_t redundancy; // 0 or 1: spot checks; 2, 3: every line is
                          // confirmed by so many volunteers
     bool receipts;       // its lines carry what receipts need
+    bool near;           // class f32 will do for it, too
 };
 
 // Create a batch. Repeating it with the same id changes nothing (ERR_OK).
@@ -87,7 +88,7 @@ struct sched_batch {
     const char *error_code, *error_text; // of a failed batch, else ""
     uint64_t error_line;                 // 1-based, 0: none
     uint32_t redundancy;
-    bool receipts;
+    bool receipts, near;
     uint64_t checked_tokens;    // of final lines that were checked themselves
     uint64_t recomputed_tokens; // by checks, disputes included
     const char *waiting;   // why nothing moves: "", "volunteers" (nobody is
@@ -171,6 +172,7 @@ enum sched_finish { SCHED_FINISH_STOP, SCHED_FINISH_LENGTH };
 
 struct sched_maker {
     const char *name, *backend;
+    uint8_t kernel_class; // of what it computed: 0 exact, 1 f32
 };
 
 // What a receipt says of a final line beside its result.
@@ -198,6 +200,7 @@ struct sched_result {
     const uint32_t *tokens; // generated; a stop string's tokens included
     struct bytes logprobs;  // of each token as in SYN1, or empty
     bool seed_given;
+    bool near; // one of its makers computed in class f32
     uint64_t seed;
     int64_t final_ms;
     uint32_t n_makers;                           // volunteers that computed it

@@ -3,7 +3,7 @@
 //    0  8  number of the line
 //    8  1  1: an error line
 //    9  1  finish: 0 stop, 1 length
-//   10  1  1: the seed was given
+//   10  1  flags. 1: the seed was given; 2: not all makers are of class exact
 //   11  1  makers
 //   12  4  tokens of the prompt
 //   16  4  tokens generated
@@ -12,6 +12,7 @@
 //   36     strings, each a u32 length and its bytes: custom id, error, token
 //          ids, log-probabilities, stop strings, blob, model's name, checker's
 //          name and backend, proof, then name and backend of each maker
+//      with flag 2: a byte for each maker, 0 exact, 1 f32
 //
 // A proof is empty, or strings of prompt, sampling, biases and stop ids, then
 // u8 checks and of each: u8 1 for the referee, strings name and backend.
@@ -69,6 +70,7 @@ enum err sched_batch_read(const redisReply *reply, struct sched_batch *out)
     b.checked_tokens = sched_walk_u64(&w);
     b.recomputed_tokens = sched_walk_u64(&w);
     b.receipts = *sched_walk_text(&w) == '1';
+    b.near = *sched_walk_text(&w) == '1';
     b.callback_kinds = sched_walk_text(&w);
     b.waiting = sched_walk_text(&w);
     b.busy_ms = sched_walk_i64(&w);
@@ -180,13 +182,17 @@ enum err sched_result_read(struct bytes in, uint32_t *tokens, char *names,
         !string(&in, &r.blob) || !name(&in, &names, &room, &r.model) ||
         !name(&in, &names, &room, &r.checker.name) ||
         !name(&in, &names, &room, &r.checker.backend) || !string(&in, &proof) ||
-        is_error > 1 || makers > SCHED_MAKERS_MAX ||
+        is_error > 1 || given > 3 || makers > SCHED_MAKERS_MAX ||
         ids.len != (size_t)r.n_tokens * 4 ||
         (r.error.len > 0) != (is_error == 1))
         return ERR_FORMAT;
     for (uint8_t i = 0; i < makers; i++)
         if (!name(&in, &names, &room, &r.makers[i].name) ||
             !name(&in, &names, &room, &r.makers[i].backend))
+            return ERR_FORMAT;
+    r.near = given & 2;
+    for (uint8_t i = 0; r.near && i < makers; i++)
+        if (!bytes_u8(&in, &r.makers[i].kernel_class))
             return ERR_FORMAT;
     each = r.n_tokens ? r.logprobs.len / r.n_tokens : 0;
     if (in.len || r.logprobs.len != each * r.n_tokens ||
@@ -199,7 +205,7 @@ enum err sched_result_read(struct bytes in, uint32_t *tokens, char *names,
         tokens[i] = bytes_peek_u32(ids.ptr + (size_t)i * 4);
     r.tokens = tokens;
     r.finish = finish ? SCHED_FINISH_LENGTH : SCHED_FINISH_STOP;
-    r.seed_given = given;
+    r.seed_given = given & 1;
     r.final_ms = (int64_t)final_ms;
     r.n_makers = makers;
     *out = r;

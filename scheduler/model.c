@@ -47,6 +47,18 @@ static void put_credit(struct sched_args *args, const struct sched_model *model)
     }
 }
 
+static void put_layers(struct sched_args *args, const struct sched_model *model)
+{
+    sched_args_put(args, "", 0);
+    for (size_t i = 0; model->dim && i < model->n_shards; i++) {
+        uint8_t b[4];
+        struct bytes_out out = {b, sizeof b, 0, false};
+
+        bytes_put_u32(&out, model->shards[i].n_layers);
+        sched_args_append(args, b, sizeof b);
+    }
+}
+
 enum err sched_model_put(struct sched_store *store,
                          const struct sched_model *model, sched_done_fn *fn,
                          void *ctx)
@@ -67,5 +79,6 @@ enum err sched_model_put(struct sched_store *store,
     sched_args_u64(&args, model->dim);
     put_shards(&args, model);
     put_credit(&args, model);
+    put_layers(&args, model);
     return sched_call_done(store, "model_put", &args, fn, ctx);
 }

@@ -11,6 +11,7 @@ struct sched_shard {
     uint64_t n_bytes;  // of its file
     uint64_t kv_bytes; // of a sequence of the full context
     uint64_t n_params; // for credit
+    uint32_t n_layers;
 };
 
 struct sched_model {

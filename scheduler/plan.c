@@ -3,12 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "redundancy/project.h"
 #include "scheduler/plan_make.h"
 #include "scheduler/state.h"
 
 enum {
-    MODEL_FIELDS = 8,
-    VOLUNTEER_FIELDS = 8,
+    MODEL_FIELDS = 9,
+    VOLUNTEER_FIELDS = 9,
     MODELS_MAX = 64,
     SPAN_LEN = SCHED_PLAN_SPAN_LEN,
     SHARD_LEN = 16, // of a shard's sizes
@@ -20,7 +21,7 @@ struct seen {
     uint64_t version;
     struct sched_plan plan;
     struct sched_plan_model *models;
-    struct bytes *sizes; // of each model's shards
+    struct bytes *sizes, *layers; // of each model's shards
     struct sched_plan_volunteer *volunteers;
 };
 
@@ -46,11 +47,12 @@ static void seen_release(struct seen *seen)
 {
     free(seen->models);
     free(seen->sizes);
+    free(seen->layers);
     free(seen->volunteers);
 }
 
 static void model_read(struct sched_walk *walk, struct sched_plan_model *m,
-                       struct bytes *sizes)
+                       struct bytes *sizes, struct bytes *layers)
 {
     struct bytes id = sched_walk_bytes(walk);
 
@@ -63,8 +65,10 @@ static void model_read(struct sched_walk *walk, struct sched_plan_model *m,
     m->pinned = sched_walk_u32(walk);
     m->missing = sched_walk_u32(walk);
     m->queued = sched_walk_u64(walk);
+    *layers = sched_walk_bytes(walk);
     if (!m->n_shards || m->n_shards > PLAN_SHARDS_MAX ||
         sizes->len != (size_t)m->n_shards * SHARD_LEN ||
+        (layers->len && layers->len != (size_t)m->n_shards * 4) ||
         m->path.len > (m->n_shards + (size_t)1) * 2)
         walk->bad = true;
 }
@@ -80,6 +84,7 @@ static void volunteer_read(struct sched_walk *walk,
     v->spans = sched_walk_bytes(walk);
     v->wanted = sched_plan_span_at(sched_walk_bytes(walk), 0);
     v->pinned = sched_plan_span_at(sched_walk_bytes(walk), 0);
+    v->kernel_class = (uint8_t)sched_walk_u32(walk);
 }
 
 static enum err seen_read(const redisReply *reply, struct seen *seen)
@@ -96,15 +101,16 @@ static enum err seen_read(const redisReply *reply, struct seen *seen)
     room = walk.array->elements / VOLUNTEER_FIELDS + 1;
     seen->models = calloc(n_models + 1, sizeof *seen->models);
     seen->sizes = calloc(n_models + 1, sizeof *seen->sizes);
+    seen->layers = calloc(n_models + 1, sizeof *seen->layers);
     seen->volunteers = calloc(room, sizeof *seen->volunteers);
-    if (!seen->models || !seen->sizes || !seen->volunteers)
+    if (!seen->models || !seen->sizes || !seen->layers || !seen->volunteers)
         return ERR_BUSY;
     seen->plan.models = seen->models;
     seen->plan.volunteers = seen->volunteers;
     while (seen->plan.n_models < n_models) {
         size_t i = seen->plan.n_models++;
 
-        model_read(&walk, &seen->models[i], &seen->sizes[i]);
+        model_read(&walk, &seen->models[i], &seen->sizes[i], &seen->layers[i]);
     }
     while (sched_walk_has(&walk, VOLUNTEER_FIELDS))
         volunteer_read(&walk, &seen->volunteers[seen->plan.n_volunteers++]);
@@ -205,7 +211,8 @@ static struct deciding *deciding_new(size_t n)
 static struct plan_volunteer about(const struct sched_plan_volunteer *v,
                                    const struct sched_plan_model *m)
 {
-    struct plan_volunteer out = {.memory = v->memory, .speed = v->speed};
+    struct plan_volunteer out = {
+        .memory = v->memory, .speed = v->speed, .near = v->kernel_class != 0};
 
     for (size_t i = 0; i < v->spans.len / SPAN_LEN && out.n_held < HELD_MAX;
          i++) {
@@ -224,12 +231,17 @@ static struct plan_volunteer about(const struct sched_plan_volunteer *v,
     return out;
 }
 
-static void sizes_read(struct deciding *d, struct bytes sizes)
+// Layers that are not known are too many for class f32.
+static void sizes_read(struct deciding *d, struct bytes sizes,
+                       struct bytes layers)
 {
     struct sched_shard *s = d->shards;
 
-    while (bytes_u64(&sizes, &s->n_bytes) && bytes_u64(&sizes, &s->kv_bytes))
+    while (bytes_u64(&sizes, &s->n_bytes) && bytes_u64(&sizes, &s->kv_bytes)) {
+        if (!bytes_u32(&layers, &s->n_layers))
+            s->n_layers = REDUN_LAYERS_MAX + 1;
         s++;
+    }
 }
 
 // Plan model i for those that are to hold nothing of an earlier one; the result
@@ -240,7 +252,7 @@ static void decide(struct deciding *d, const struct seen *seen, size_t i,
     const struct sched_plan_model *m = &seen->models[i];
     size_t n = seen->plan.n_volunteers, n_free = 0, n_now = m->path.len / 2;
 
-    sizes_read(d, seen->sizes[i]);
+    sizes_read(d, seen->sizes[i], seen->layers[i]);
     for (size_t b = 0; b < n_now; b++)
         d->now[b] =
             (uint16_t)(m->path.ptr[b * 2] | m->path.ptr[b * 2 + 1] << 8);

@@ -28,8 +28,9 @@ struct sched_plan_model {
 struct sched_plan_volunteer {
     const char *id, *name, *backend;
     uint64_t memory;
-    uint32_t speed;     // rows a second on spans, 0: not measured
-    struct bytes spans; // that it holds, as in a CALL frame
+    uint32_t speed;       // rows a second on spans, 0: not measured
+    struct bytes spans;   // that it holds, as in a CALL frame
+    uint8_t kernel_class; // 0 exact
     struct sched_plan_span wanted, pinned;
 };
 

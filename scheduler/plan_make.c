@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "redundancy/project.h"
+
 enum {
     COPIES = 2, // that each span should have
     SLOW = 10,  // so many times slower than the median is no help
@@ -25,6 +27,7 @@ struct making {
     size_t n;
     int *stages;
     uint32_t least_speed; // that counts
+    size_t n_near;        // of class f32
 };
 
 static int by_memory(const void *a, const void *b)
@@ -43,6 +46,13 @@ static bool is_slow(const struct making *m, size_t v)
 
 static bool fits(const struct making *m, size_t v, const uint16_t span[2])
 {
+    uint32_t n_layers = 0;
+
+    for (size_t i = span[0]; i < span[1]; i++)
+        n_layers += m->shards[i].n_layers;
+    if (m->volunteers[v].near &&
+        (span[1] == m->n_shards || n_layers > REDUN_LAYERS_MAX))
+        return false;
     return m->volunteers[v].memory >= plan_need(m->shards, span[0], span[1]);
 }
 
@@ -96,6 +106,31 @@ static size_t split(const struct making *m, const uint64_t *sorted,
     return n;
 }
 
+// Those of class exact (sorted, n_sorted of them) do not suffice: one copy,
+// with those of class f32.
+static size_t split_near(const struct making *m, const uint64_t *sorted,
+                         size_t n_sorted, uint16_t *path)
+{
+    uint64_t *all = calloc(m->n + 1, sizeof *all);
+    size_t n_all = n_sorted, n;
+
+    if (!all)
+        return 0;
+    memcpy(all, sorted, n_sorted * sizeof *all);
+    // no span is larger than the largest exact one, who takes the head, can
+    // hold
+    for (size_t v = 0; v < m->n; v++)
+        if (n_sorted && m->volunteers[v].near && !is_slow(m, v))
+            all[n_all++] =
+                m->volunteers[v].memory && m->volunteers[v].memory < sorted[0]
+                    ? m->volunteers[v].memory
+                    : sorted[0];
+    qsort(all, n_all, sizeof *all, by_memory);
+    n = n_sorted ? split(m, all, n_all, 1, path) : 0;
+    free(all);
+    return n;
+}
+
 // Nothing suffices: spans as the largest would hold them.
 static size_t split_short(const struct making *m, uint64_t largest,
                           uint16_t *path)
@@ -118,13 +153,14 @@ static size_t split_short(const struct making *m, uint64_t largest,
 // Give volunteer v the span, or PLAN_NONE.
 static void put(const struct making *m, struct plan *plan, size_t v, int stage)
 {
+    uint16_t *n = m->volunteers[v].near ? plan->n_near : plan->n_holders;
     int was = m->stages[v];
 
     if (was >= 0 && !is_slow(m, v))
-        plan->n_holders[was]--;
+        n[was]--;
     m->stages[v] = stage;
     if (stage >= 0 && !is_slow(m, v))
-        plan->n_holders[stage]++;
+        n[stage]++;
 }
 
 // Pins first, then what they hold already.
@@ -138,6 +174,8 @@ static void stay(const struct making *m, struct plan *plan)
         for (size_t i = 0; i + 1 < plan->n_path; i++) {
             const uint16_t *span = &plan->path[i];
 
+            if (who->near && !fits(m, v, span))
+                continue;
             if (who->pinned && memcmp(who->pin, span, sizeof who->pin) == 0)
                 put(m, plan, v, (int)i);
             for (size_t h = 0; h < who->n_held; h++)
@@ -148,8 +186,8 @@ static void stay(const struct making *m, struct plan *plan)
     }
 }
 
-// A volunteer for span i: without a span, or from one that keeps COPIES (one,
-// if span i has none at all). Of those the one with the least memory.
+// One of class exact for span i: without a span, or from one that keeps COPIES
+// (one, if span i has none at all). Of those the one with the least memory.
 static bool find(const struct making *m, const struct plan *plan, size_t i,
                  size_t *out)
 {
@@ -161,7 +199,8 @@ static bool find(const struct making *m, const struct plan *plan, size_t i,
         unsigned spare = plan->n_holders[i] ? COPIES : 1;
 
         if (stage == PLAN_WHOLE || stage == (int)i || m->volunteers[v].pinned ||
-            is_slow(m, v) || !fits(m, v, &plan->path[i]))
+            m->volunteers[v].near || is_slow(m, v) ||
+            !fits(m, v, &plan->path[i]))
             continue;
         if (!is_free && plan->n_holders[stage] <= spare)
             continue;
@@ -176,6 +215,11 @@ static bool find(const struct making *m, const struct plan *plan, size_t i,
     return found;
 }
 
+static unsigned holders(const struct plan *plan, size_t i)
+{
+    return (unsigned)plan->n_holders[i] + plan->n_near[i];
+}
+
 // The span that volunteer v helps most: the one with the fewest holders.
 static int neediest(const struct making *m, const struct plan *plan, size_t v)
 {
@@ -183,34 +227,39 @@ static int neediest(const struct making *m, const struct plan *plan, size_t v)
 
     for (size_t i = 0; i + 1 < plan->n_path; i++)
         if (fits(m, v, &plan->path[i]) &&
-            (best < 0 || plan->n_holders[i] < plan->n_holders[best]))
+            (best < 0 || holders(plan, i) < holders(plan, (size_t)best)))
             best = (int)i;
     return best;
 }
 
-// Who holds what of plan->path. Returns the fewest holders that a span has.
+// Who holds what of plan->path. Returns the fewest holders that a span has. The
+// head comes first where others can be left to class f32.
 static unsigned assign(const struct making *m, struct plan *plan)
 {
     unsigned least = UINT16_MAX;
     size_t v;
 
     memset(plan->n_holders, 0, sizeof plan->n_holders);
+    memset(plan->n_near, 0, sizeof plan->n_near);
     for (v = 0; v < m->n; v++)
         if (m->stages[v] != PLAN_WHOLE)
             m->stages[v] = PLAN_NONE;
     stay(m, plan);
     for (unsigned copies = 1; copies <= COPIES; copies++)
-        for (size_t i = 0; i + 1 < plan->n_path; i++)
+        for (size_t k = 0; k + 1 < plan->n_path; k++) {
+            size_t i = m->n_near ? plan->n_path - 2 - k : k;
+
             if (plan->n_holders[i] < copies && find(m, plan, i, &v))
                 put(m, plan, v, (int)i);
+        }
     for (v = 0; v < m->n; v++)
         if (m->stages[v] == PLAN_NONE && !m->volunteers[v].pinned)
             put(m, plan, v, neediest(m, plan, v));
     plan->missing = 0;
     for (size_t i = plan->n_path - 1; i-- > 0;) {
-        if (plan->n_holders[i] < least)
-            least = plan->n_holders[i];
-        if (!plan->n_holders[i])
+        if (holders(plan, i) < least)
+            least = holders(plan, i);
+        if (!holders(plan, i))
             plan->missing = plan->path[i] + 1u;
     }
     return least;
@@ -260,8 +309,8 @@ void plan_make(const struct sched_shard *shards, size_t n_shards,
                const uint16_t *now, size_t n_now, bool fixed, int *stages,
                struct plan *out)
 {
-    struct making m = {shards, n_shards, volunteers,
-                       n,      stages,   least_speed(volunteers, n)};
+    struct making m = {
+        shards, n_shards, volunteers, n, stages, least_speed(volunteers, n), 0};
     uint64_t all = plan_need(shards, 0, n_shards);
     uint64_t *sorted = calloc(n + 1, sizeof *sorted);
     size_t n_small = 0;
@@ -270,11 +319,12 @@ void plan_make(const struct sched_shard *shards, size_t n_shards,
     for (size_t v = 0; v < n; v++) {
         bool whole = !volunteers[v].memory || volunteers[v].memory >= all;
 
-        if (volunteers[v].pinned)
+        if (volunteers[v].pinned || volunteers[v].near)
             whole = false;
+        m.n_near += volunteers[v].near;
         stages[v] = whole ? PLAN_WHOLE : PLAN_NONE;
         out->whole |= whole;
-        if (!whole && sorted && !is_slow(&m, v))
+        if (!whole && sorted && !is_slow(&m, v) && !volunteers[v].near)
             sorted[n_small++] = volunteers[v].memory;
     }
     if ((n_small || fixed) && sorted) {
@@ -286,6 +336,8 @@ void plan_make(const struct sched_shard *shards, size_t n_shards,
             n_new = split(&m, sorted, n_small, copies, out->path);
             if (!n_new)
                 n_new = split(&m, sorted, n_small, copies = 1, out->path);
+            if (!n_new && m.n_near)
+                n_new = split_near(&m, sorted, n_small, out->path);
             if (!n_new) {
                 n_new = split_short(&m, sorted[0], out->path);
                 copies = 0;

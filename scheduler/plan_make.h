@@ -4,7 +4,8 @@
 // boundaries cuts it into spans, each for two of them at least where there are
 // enough, over as few as possible, and as even as their memory allows. A path
 // that still does is kept, and so is what a volunteer holds, so that nothing is
-// fetched twice without need.
+// fetched twice without need. Paths are for those of class exact, as long as
+// they can hold one; those of class f32 then hold what suits them beside.
 #ifndef SCHED_PLAN_MAKE_H
 #define SCHED_PLAN_MAKE_H
 
@@ -24,6 +25,8 @@ struct plan_volunteer {
     uint32_t speed;  // rows a second on spans, 0: not measured
     uint16_t n_held; // spans of this model that it holds
     uint16_t held[4][2];
+    bool near; // of class f32: only for spans of at most REDUN_LAYERS_MAX
+               // layers without the head, and nobody whom exact work counts on
     bool pinned; // to this span, if the path has it
     uint16_t pin[2];
 };
@@ -31,7 +34,8 @@ struct plan_volunteer {
 struct plan {
     size_t n_path; // boundaries, 0 if nobody needs a path
     uint16_t path[PLAN_SHARDS_MAX + 1];
-    uint16_t n_holders[PLAN_SHARDS_MAX]; // of each span, to be
+    uint16_t n_holders[PLAN_SHARDS_MAX]; // of each span, to be, of class exact
+    uint16_t n_near[PLAN_SHARDS_MAX];    // ... and of class f32
     bool whole;                          // somebody holds all of it
     uint32_t missing; // 1-based number of the first shard that nobody is to
                       // hold, 0: all are held

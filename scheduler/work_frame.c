@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/sha256.h"
+#include "redundancy/project.h"
 #include "redundancy/trust.h"
 #include "redundancy/verdict.h"
 #include "scheduler/state.h"
@@ -14,6 +15,7 @@ enum {
     UNIT_SEQ_FIELDS = 13, // of a sequence in an "ans" reply
     ASK_FIELDS = 7,       // of a sequence in an "ask" reply
     ANSWER_BODY_LEN = 12,
+    IN_F32 = 256, // in the flags of a reply: the unit is of class f32
 };
 
 void sched_sampling_put(uint8_t out[SCHED_SAMPLING_LEN],
@@ -228,6 +230,31 @@ static enum err decide_rows(const struct syn1_result_seq *seq,
     return ERR_OK;
 }
 
+// The same for rows of class f32: close is enough. span: as verify.lua packs
+// it.
+static enum err decide_near(const struct syn1_result_seq *seq,
+                            struct bytes rows, struct bytes seed,
+                            struct bytes prints, struct bytes span,
+                            struct redun_verdict *out)
+{
+    struct redun_rows primary = {.n = seq->n_prints, .rows = rows.ptr};
+    struct redun_stretch stretch = {.n = seq->n_prints};
+    uint32_t dim, embeds;
+
+    if (!bytes_u32(&span, &dim) || !bytes_u32(&span, &stretch.n_layers) ||
+        !bytes_u32(&span, &embeds) || !bytes_u64(&seed, &primary.seed) ||
+        !seq->n_prints || !dim || dim > SYN1_DIM_MAX ||
+        rows.len != seq->n_prints * syn1_row_len(dim) || !stretch.n_layers ||
+        stretch.n_layers > REDUN_LAYERS_MAX ||
+        (prints.len && prints.len != (size_t)seq->n_prints * SYN1_PRINT_LEN))
+        return ERR_FORMAT;
+    primary.row_len = syn1_row_len(dim);
+    stretch.dim = dim;
+    stretch.embeds = embeds == 1;
+    return redun_verdict_near(&primary, &stretch, seq->prints,
+                              prints.len ? prints.ptr : NULL, out);
+}
+
 static void put_verdict(char text[SCHED_DECISION_MAX], uint64_t version,
                         const struct redun_verdict *v)
 {
@@ -262,6 +289,12 @@ enum err sched_decide(struct sched_walk *walk, const struct syn1_frame *result,
             struct redun_verdict v;
 
             err = decide_rows(&seq, tokens, second, third, &v);
+            if (!err)
+                put_verdict(out->text[index], version, &v);
+        } else if (strcmp(what, "near") == 0) {
+            struct redun_verdict v;
+
+            err = decide_near(&seq, tokens, second, third, fourth, &v);
             if (!err)
                 put_verdict(out->text[index], version, &v);
         } else if (strcmp(what, "verdict") != 0) {
@@ -389,12 +422,13 @@ static enum err unit_frame(struct sched_walk *walk, struct bytes_out *out)
     header.dim = sched_walk_u32(walk);
     if (walk->bad || id.len != SYN1_ID_LEN || model.len != SYN1_ID_LEN ||
         span_end > UINT16_MAX || span_first >= span_end ||
-        flags > (SYN1_TOKENS | SYN1_ROWS | SYN1_PRINTS_ONLY) ||
+        flags > (IN_F32 | SYN1_TOKENS | SYN1_ROWS | SYN1_PRINTS_ONLY) ||
         header.dim > SYN1_DIM_MAX || !bytes_u64(&seed, &header.print_seed))
         return ERR_FORMAT;
     memcpy(header.unit, id.ptr, SYN1_ID_LEN);
     memcpy(header.model, model.ptr, SYN1_ID_LEN);
-    header.flags = (uint16_t)flags;
+    header.flags = flags & (IN_F32 - 1);
+    header.kernel_class = flags & IN_F32 ? 1 : 0;
     header.span_first = (uint16_t)span_first;
     header.span_end = (uint16_t)span_end;
 

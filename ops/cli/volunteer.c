@@ -33,6 +33,9 @@ static const char help[] =
     "half)\n"
     "  --sequences N        at most so many sequences at a time\n"
     "  --isa NAME           " WHOLE_MODEL_ISAS " (default: best)\n"
+    "  --class f32          compute in floats: only parts of models, for "
+    "batches\n"
+    "                       that take it\n"
     "  --intensity P        percent of the time to compute: 25, 50, 100 "
     "(default)\n"
     "  --cacert FILE        trust these certificates (PEM) instead of the\n"
@@ -50,6 +53,7 @@ enum {
     OPT_MEMORY,
     OPT_SEQUENCES,
     OPT_ISA,
+    OPT_CLASS,
     OPT_INTENSITY,
     OPT_CACERT,
     OPT_REFEREE,
@@ -67,6 +71,7 @@ static const struct option longopts[] = {
     {"memory", required_argument, NULL, OPT_MEMORY},
     {"sequences", required_argument, NULL, OPT_SEQUENCES},
     {"isa", required_argument, NULL, OPT_ISA},
+    {"class", required_argument, NULL, OPT_CLASS},
     {"intensity", required_argument, NULL, OPT_INTENSITY},
     {"cacert", required_argument, NULL, OPT_CACERT},
     {"referee", no_argument, NULL, OPT_REFEREE},
@@ -139,6 +144,12 @@ static bool option_read(const char *argv0, int opt, struct volunteer_options *o)
         if (whole_model_isa(optarg, &run->isa))
             return true;
         cli_usage(argv0, "--isa %s: not one of " WHOLE_MODEL_ISAS, optarg);
+        return false;
+    case OPT_CLASS:
+        run->profile.f32 = strcmp(optarg, "f32") == 0;
+        if (run->profile.f32 || strcmp(optarg, "exact") == 0)
+            return true;
+        cli_usage(argv0, "--class %s: not exact or f32", optarg);
         return false;
     case OPT_REFEREE:
         run->profile.operator_key = getenv("SYNAPSE_OPERATOR_KEY");

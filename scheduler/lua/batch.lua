@@ -17,7 +17,7 @@
 --   ev   callback event of its end; ev_at, ev_n, ev_st  delivered, attempts,
 --   last status   pt, pd, pe  last progress event: when, tenths, lines
 --   ec, et, el  error of a failed batch   red  redundancy, 1 to 3
---   rc "1": its lines carry receipts
+--   rc "1": its lines carry receipts   ap "1": class f32 will do
 --   n_ct  tokens of final lines that were checked, n_rt  computed by checks
 -- b:<id>:g, a hash, of its lines with several choices, one sequence each, that
 -- are not final: <line>:<choice>  record of a final choice   <line>:n  how many
@@ -25,6 +25,9 @@
 local INGEST, OUTPUT = 'ingest', 'output'
 
 function batch.key(x, id) return x.P .. 'b:' .. id end
+
+-- Does it take class f32, too?
+function batch.near(x, id) return R('HGET', batch.key(x, id), 'ap') == '1' end
 
 local function job_add(x, kind, id)
   R('ZADD', x.P .. 'j:' .. kind, x.now, id)
@@ -155,6 +158,7 @@ end
 --   6 end ids, packed 7 credit of 1000 rows 8 width of a row, 0: not known
 --   9 for each shard its bytes and the bytes of a sequence's KV, packed u64
 --   10 credit of 1000 rows of the shards before each boundary, packed u64
+--   11 layers of each shard, packed u32
 local function model_put(keys, args)
   local x = base.open(keys)
   local m = base.hex(args[1]:sub(1, 16))
@@ -166,7 +170,7 @@ local function model_put(keys, args)
       need = need + struct.unpack('<I8', args[9], i)
     end
     R('HSET', x.P .. 'm:' .. m, 'd', args[8], 'sz', args[9], 'need', need,
-      'crs', args[10])
+      'crs', args[10], 'ly', args[11])
     plan.touch(x)
   end
   R('SADD', x.P .. 'models', m)
@@ -177,7 +181,7 @@ end
 --   7 url 8 secret 9 metadata 10 cap on the key's stored bytes, 0: none
 --   11 policy 12 endpoint 13 completion window, ms 14 id of the input file
 --   15 redundancy 16 "1": with receipts 17 endpoint of the callback 18 letters
---   of its events (callback.lua)
+--   of its events (callback.lua) 19 "1": class f32 will do
 -- With bytes the input file's record is made too; with 0 it is there already.
 -- Returns "ok" (also for a repeat) or "full".
 local function create(keys, args)
@@ -199,7 +203,7 @@ local function create(keys, args)
     'closed', '', 'n_ok', 0, 'n_bad', 0, 'n_q', 0, 'n_r', 0, 'n_c', 0, 'tok', 0,
     'out', '', 'out_bytes', 0, 'ev', '', 'ev_at', 0, 'ev_n', 0, 'ev_st', 0,
     'ec', '', 'et', '', 'el', 0, 'red', args[15], 'rc', args[16],
-    'n_ct', 0, 'n_rt', 0, 'ep', args[17], 'cbe', args[18])
+    'n_ct', 0, 'n_rt', 0, 'ep', args[17], 'cbe', args[18], 'ap', args[19])
   R('ZADD', x.P .. 'expiring', x.now + args[13], args[1])
   R('ZADD', owner .. ':b', x.now, args[1])
   R('PEXPIRE', owner .. ':b', p.keep_ms * 2)
@@ -503,7 +507,7 @@ local FIELDS = {
   'total', 'read', 'n_ok', 'n_bad', 'n_q', 'n_r', 'n_c', 'tok', 'url', 'secret',
   'ev', 'ev_at', 'ev_n', 'ev_st', 'meta', 'ec', 'et', 'el', 'endp', 'win',
   't_exp', 't_can', 'inf', 'outf', 'errf',
-  'red', 'n_ct', 'n_rt', 'rc', 'cbe',
+  'red', 'n_ct', 'n_rt', 'rc', 'ap', 'cbe',
 }
 
 -- The first shard of the batch's model that nobody is to hold, as text, or nil.

@@ -8,6 +8,12 @@ local REPLAN = 64          -- units after which speeds are looked at again
 local SCAN = 128           -- candidates looked at in a queue
 local TOKENS, WITH_ROWS = 1, 2 -- flags of a frame
 
+-- May the caller compute sequences of that batch? Class f32 only where the batch
+-- takes it.
+local function class_fits(x, c, b)
+  return c.v.cls ~= '1' or batch.near(x, b)
+end
+
 -- Was the caller wrong about such a sequence, and is there another who was not?
 local function shy(x, c, bad)
   if not bad[c.v.a] then return false end
@@ -34,6 +40,7 @@ local function add(x, c, sid)
   if own ~= '' and not mine then return false end
   if not mine and G.av == c.vid and tonumber(G.avt) > x.now then return nil end
   if not mine and shy(x, c, cmsgpack.unpack(s.bad)) then return nil end
+  if not class_fits(x, c, s.b) then return nil end
   local first = mine and stage.num(G, 'k', c.f) or 0
   local avail = stage.avail(s, G, c.f)
   if avail <= first then return false end
@@ -107,9 +114,10 @@ end
 -- Sequences that have no path yet begin one.
 local function add_new(x, c)
   local path = plan.path(x, c.m)
-  if not path or path[2] ~= c.e or not stage.covered(x, c.m, path) then
+  if not path or path[2] ~= c.e or not stage.covered(x, c.m, path, true) then
     return
   end
+  local exact = stage.covered(x, c.m, path)
   local queue = x.P .. 'q:' .. c.m
   local holders = R('SCARD', stage.holders_key(x, c.m, c.f, c.e))
   local share = math.ceil(R('ZCARD', queue) / math.max(holders, 1)) + c.fresh
@@ -124,7 +132,8 @@ local function add_new(x, c)
       R('ZREM', queue, sid)
     elseif stage.never(x, c.p, s, c.M, path) then
       batch.too_long(x, sid, stage.never(x, c.p, s, c.M, path), c.p.log_bytes)
-    elseif not shy(x, c, cmsgpack.unpack(s.bad)) then
+    elseif class_fits(x, c, s.b) and (exact or batch.near(x, s.b)) and
+           not shy(x, c, cmsgpack.unpack(s.bad)) then
       if not stage.open(x, c.p, sid, s, c.M, path) then
         c.full = true
         R('HSET', x.P .. 'g', 'tight', x.now)
@@ -157,7 +166,8 @@ local function lease(x, c, uid)
   local flags = (c.f > 0 and WITH_ROWS or 0) +
                 ((head or c.f == 0) and TOKENS or 0)
   local reply = {'unit', uid, base.unhex(c.m), c.f, c.e, c.at,
-                 c.seed or c.M.ps, flags, c.f > 0 and tonumber(c.M.d) or 0}
+                 c.seed or c.M.ps, flags + (c.v.cls == '1' and 256 or 0),
+                 c.f > 0 and tonumber(c.M.d) or 0}
   for _, r in ipairs(c.picked) do
     local s, ep = r.s, tonumber(r.s.ep)
     n = n + r.rows
@@ -254,8 +264,8 @@ function flow.makers(s, r, v)
   for i = 2, #path do
     local list = trust.makers(s.sn, path[i], i == #path)
     local there = path[i] ~= r[10]
-    for _, a in ipairs(list) do there = there or a == v.a end
-    if not there then table.insert(list, v.a) end
+    for _, a in ipairs(list) do there = there or a == trust.name(v) end
+    if not there then table.insert(list, trust.name(v)) end
     table.insert(lists, list)
   end
   return lists
@@ -270,7 +280,8 @@ local function stints_with(s, r, vid, v, from, to)
       return cmsgpack.pack(stints)
     end
   end
-  table.insert(stints, {vid, v.a, v.name, v.be, from, to, r[9], r[10]})
+  table.insert(stints, {vid, v.a, v.name, v.be, from, to, r[9], r[10],
+                        v.cls == '1' and '1' or nil})
   return cmsgpack.pack(stints)
 end
 

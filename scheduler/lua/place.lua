@@ -8,7 +8,9 @@ local LOOK = 100 -- accounts online that are looked at
 -- rows of the stage that ends at s.e), or were wrong about it.
 function place.involved(s)
   local set = cmsgpack.unpack(s.bad)
-  for _, a in ipairs(trust.makers(s.sn, s.e, s.last)) do set[a] = true end
+  for _, a in ipairs(trust.makers(s.sn, s.e, s.last)) do
+    set[trust.account(a)] = true
+  end
   if s.cw and s.cw ~= '' then set[cmsgpack.unpack(s.cw)[2]] = true end
   if s.ck and s.ck ~= '' then
     for _, c in ipairs(cmsgpack.unpack(s.ck)) do set[c[2]] = true end
@@ -28,7 +30,8 @@ local function about(x, c, a)
   c.about = c.about or {}
   if not c.about[a] then
     c.about[a] = {trusted = trust.trusted(x, c.p, a),
-                  block = R('HGET', x.P .. 'acct:' .. a, 'blk') or ''}
+                  block = R('HGET', x.P .. 'acct:' .. trust.account(a),
+                             'blk') or ''}
   end
   return c.about[a]
 end

@@ -50,7 +50,7 @@ end
 local function models(x)
   local list = {}
   for _, m in ipairs(R('SMEMBERS', x.P .. 'models')) do
-    local M = base.load(x.P .. 'm:' .. m, 'id', 'name', 'span', 'sz', 't')
+    local M = base.load(x.P .. 'm:' .. m, 'id', 'name', 'span', 'sz', 't', 'ly')
     if M.sz then
       M.m, M.t = m, tonumber(M.t)
       if R('EXISTS', x.P .. 'q:' .. m) == 1 then M.t = M.t * 2 end
@@ -82,9 +82,11 @@ function plan.joined(x, id, name)
 end
 
 -- plan_look: returns {version, models, then for each: id (16 bytes), name,
--- shards, their sizes (model_put), path, "1" if it is pinned, missing, queued;
+-- shards, their sizes (model_put), path, "1" if it is pinned, missing, queued,
+--   their layers;
 -- then for each volunteer but referees: id, name, backend, memory, speed,
--- spans it holds (as in its call), span it is to hold, span it is pinned to}
+-- spans it holds (as in its call), span it is to hold, span it is pinned to,
+--   kernel class}
 local LOOK = 4096 -- volunteers
 local function look(keys)
   local x = base.open(keys)
@@ -94,19 +96,19 @@ local function look(keys)
     local t = base.load(x.P .. 'p:' .. M.m, 'path', 'pin', 'miss')
     for _, v in ipairs({M.id:sub(1, 16), M.name, M.span, M.sz,
                         t.pin or t.path or '', t.pin and '1' or '0',
-                        t.miss or 0, R('ZCARD', x.P .. 'q:' .. M.m)}) do
+                        t.miss or 0, R('ZCARD', x.P .. 'q:' .. M.m), M.ly or ''}) do
       table.insert(out, v)
     end
   end
   for _, id in ipairs(R('ZRANGE', x.P .. 'vols', 0, LOOK - 1)) do
     local v = base.load(volunteer.key(x, id), 'name', 'be', 'mem', 'prate',
-                        'lst', 'as', 'ref', 'a', 'fz', 'an')
+                        'lst', 'as', 'ref', 'a', 'fz', 'an', 'cls')
     if v.name and v.ref ~= '1' and v.fz ~= v.an and
        not trust.banned(x, v.a) then
       local pin = pinned(x, list, id, v.name)
       for _, f in ipairs({id, v.name, v.be, v.mem,
                           math.floor(tonumber(v.prate) or 0), v.lst or '',
-                          v.as or '', pin}) do
+                          v.as or '', pin, v.cls or 0}) do
         table.insert(out, f)
       end
     end

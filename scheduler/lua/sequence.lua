@@ -17,7 +17,8 @@
 --   u   unit that it is in, ""; lu, lv  the unit that expired with it, and whose
 --   ps  fingerprint seed, "" until it first goes out
 --   sn  stints: packed list of {volunteer, account, name, backend, from, to},
---       positions counted in generated tokens
+--       positions counted in generated tokens; of a stage its boundaries
+--       besides, and then "1" if it was computed in class f32
 --   tag its place in the queue, ctag in that for checks (fair.lua)
 --   bad packed map of accounts that were wrong about it
 --   av  volunteer that could not do it just now, to be avoided until avt
@@ -152,13 +153,14 @@ function sequence.bad(x, sid, account)
   R('HSET', key, 'bad', cmsgpack.pack(bad))
 end
 
--- An account lost a dispute about sid (which may be final by now).
+-- An account (as trust.makers names it) lost a dispute about sid, which may be
+-- final by now.
 function sequence.blame(x, p, sid, account)
   if R('EXISTS', sequence.key(x, sid)) == 1 then
-    sequence.bad(x, sid, account)
+    sequence.bad(x, sid, trust.account(account))
   end
   trust.lost(x, p, account)
-  base.ledger(x, account, 'lie')
+  base.ledger(x, trust.account(account), 'lie')
   base.count(x, 'disagreements', 1)
 end
 
@@ -225,13 +227,16 @@ function sequence.final(x, p, sid, checker, stages)
                       'p', 'bi', 'sp', 'gi', 'gn')
   local m = base.load(x.P .. 'm:' .. s.m, 'name', 'cr', 'span', 'crs')
   local stints, makers, n, seen = cmsgpack.unpack(s.sn), '', 0, {}
+  local classes, near = '', 0 -- of the makers; 2: not all are exact
   local n_tokens, agreed = #s.o / 4, checker ~= nil
   for _, t in ipairs(stints) do
     if not seen[t[1]] and n < 8 then
       seen[t[1]] = true
       n = n + 1
       makers = makers .. base.str(t[3]) .. base.str(t[4])
+      classes = classes .. (t[9] == '1' and '\1' or '\0')
     end
+    if t[9] == '1' then near = 2 end
     base.ledger(x, t[2], 'work', sequence.worth(s, t, m))
   end
   local checkers = s.ck and s.ck ~= '' and cmsgpack.unpack(s.ck) or {}
@@ -251,12 +256,13 @@ function sequence.final(x, p, sid, checker, stages)
   if stages then checker = checkers[1] end
   batch.final(x, s, n_tokens,
     struct.pack('<I8I1I1I1I1I4I4I8', s.l, 0, s.fin == 's' and 0 or 1,
-                s.sg == '1' and 1 or 0, n, s.np, n_tokens, x.now) ..
+                (s.sg == '1' and 1 or 0) + near, n, s.np, n_tokens, x.now) ..
     s.sm:sub(13, 20) .. base.str(s.cid) .. base.str('') .. base.str(s.o) ..
     base.str(s.lp) .. base.str(s.sx) .. base.str(s.blob) .. base.str(m.name) ..
     base.str(checker and checker[3] or '') ..
     base.str(checker and checker[4] or '') ..
-    base.str(receipt.record(x, s, checkers)) .. makers)
+    base.str(receipt.record(x, s, checkers)) .. makers ..
+    (near > 0 and classes or ''))
   sequence.forget(x, sid, s)
   if agreed then trust.agreed(x, p, sid, s) end
 end

@@ -15,7 +15,8 @@
 --   w:<m>:<f>-<e>    zset  ready stages without an owner -> sequence id
 -- and further
 --   v:<id>:st        set   all stages of that owner
---   h:<m>:<f>-<e>    set   volunteers that hold that span
+--   h:<m>:<f>-<e>    set   volunteers that hold that span; n:<m>:<f>-<e> those
+--                    of class f32, whom only batches count on that take it
 --   cap              hash  "<m>:<f>-<e>" -> sequences that its holders can keep
 --   blocked          zset  spans "<m>:<f>-<e>" for which stages are ready, but
 --                    which nobody holds -> since when
@@ -32,6 +33,10 @@ end
 
 function stage.holders_key(x, m, f, e)
   return x.P .. 'h:' .. m .. ':' .. f .. '-' .. e
+end
+
+local function near_key(x, m, f, e)
+  return x.P .. 'n:' .. m .. ':' .. f .. '-' .. e
 end
 
 -- The record of a path, or nil.
@@ -251,12 +256,13 @@ end
 function stage.holds(x, vid, spans)
   local key = volunteer.key(x, vid)
   local now, slots = {}, tonumber(R('HGET', key, 'sl')) or 0
+  local set = x.P .. (R('HGET', key, 'cls') == '1' and 'n:' or 'h:')
   for _, t in ipairs(spans) do now[t[1] .. ':' .. t[2] .. '-' .. t[3]] = true end
   for _, name in ipairs(R('SMEMBERS', key .. ':sp')) do
     capacity(x, name, -slots)
     if not now[name] then
-      R('SREM', x.P .. 'h:' .. name, vid)
-      if R('EXISTS', x.P .. 'h:' .. name) == 0 and
+      R('SREM', set .. name, vid)
+      if R('EXISTS', set .. name) == 0 and
          R('EXISTS', x.P .. 'w:' .. name, x.P .. 'c:' .. name) > 0 then
         R('ZADD', x.P .. 'blocked', 'NX', x.now, name)
       end
@@ -264,7 +270,7 @@ function stage.holds(x, vid, spans)
   end
   R('DEL', key .. ':sp')
   for name in pairs(now) do
-    R('SADD', x.P .. 'h:' .. name, vid)
+    R('SADD', set .. name, vid)
     R('SADD', key .. ':sp', name)
     capacity(x, name, slots)
   end
@@ -291,17 +297,21 @@ function stage.room(x, m, path)
   for i = 1, #path - 1 do
     local name = m .. ':' .. path[i] .. '-' .. path[i + 1]
     local n = tonumber(R('HGET', x.P .. 'cap', name)) or 0
-    local holders = R('SCARD', x.P .. 'h:' .. name)
+    local holders = R('SCARD', x.P .. 'h:' .. name) +
+                    R('SCARD', x.P .. 'n:' .. name)
     if holders > 1 then n = n - math.ceil(n / holders) end
     least = math.min(least or n, n)
   end
   return math.max(least, 1) - (tonumber(R('HGET', x.P .. 'p:' .. m, 'open')) or 0)
 end
 
--- Is there somebody for every stage of the path?
-function stage.covered(x, m, path)
+-- Is there somebody for every stage of the path? near: who is of class f32
+-- counts.
+function stage.covered(x, m, path, near)
   for i = 1, #path - 1 do
-    if R('EXISTS', stage.holders_key(x, m, path[i], path[i + 1])) == 0 then
+    local key = stage.holders_key(x, m, path[i], path[i + 1])
+    if R('EXISTS', key) == 0 and
+       not (near and R('EXISTS', near_key(x, m, path[i], path[i + 1])) == 1) then
       return false
     end
   end

@@ -270,7 +270,7 @@ function take.unit(x, vid, v, ask, p)
   if entry.is_full(x, p, v) then return none(3, p.retake_ms) end
   local full, refused, known, next_ms = false, false, false, p.retake_ms
   local own = v.ref ~= '1' and sticky_model(x, vid)
-  local models = ask.models
+  local models = v.cls == '1' and {} or ask.models
   if own then models = {own, unpack(models)} end
   for _, m in ipairs(models) do
     local M = take.model(x, m, p, ask.seed)
@@ -298,7 +298,7 @@ function take.unit(x, vid, v, ask, p)
       refused, next_ms = refused or c.refused, math.min(next_ms, c.next_ms)
     end
   end
-  local reply = verify.unit(x, vid, v, ask, p, held) or
+  local reply = v.cls ~= '1' and verify.unit(x, vid, v, ask, p, held) or
     v.ref ~= '1' and flow.unit(x, vid, v, ask, p, held)
   if reply then return reply end
   if v.ref == '1' then
@@ -309,7 +309,7 @@ function take.unit(x, vid, v, ask, p)
                      math.min(next_ms, ask.next_ms or next_ms)
   local wanted, f, e = plan.wanted(v.as, ask.listed)
   if wanted then return none(2, next_ms, wanted, f, e) end
-  if not known and #ask.spans == 0 then
+  if not known and #ask.spans == 0 and v.cls ~= '1' then
     local m = to_fetch(x, tonumber(v.mem) or 0)
     if m then
       return none(2, next_ms, m, 0, tonumber(R('HGET', x.P .. 'm:' .. m, 'span')))

@@ -4,6 +4,8 @@
 -- hash:
 --   run  valid checks in a row    st, stt  strikes, as of when    ban "1"
 --   n    stints that ended, ever    blk  address block of its last volunteer
+-- Of its work in class f32 an account has another run, strikes and items: it is
+-- there under another name (trust.maker), and only the ban is its own.
 -- An item is a finished line "<n>", or a stage "<n>:<f>" of one that ran over
 -- several volunteers (verify.lua): what is drawn, checked and valid as a whole.
 --   a:<a>:p  zset  its items that are finished, undrawn -> number of its stint
@@ -18,15 +20,24 @@ local function account(x, a) return x.P .. 'acct:' .. a end
 local function pending(x, a) return x.P .. 'a:' .. a .. ':p' end
 local function drawn(x, a) return x.P .. 'a:' .. a .. ':d' end
 
--- The accounts that computed a line with these packed stints, each once; those
+-- The name under which a stint's account, or a volunteer's (v), is trusted.
+local F32 = '~f32'
+function trust.maker(t) return t[9] == '1' and t[2] .. F32 or t[2] end
+function trust.name(v) return v.cls == '1' and v.a .. F32 or v.a end
+
+-- The account behind such a name.
+function trust.account(name) return (name:gsub(F32, '')) end
+
+-- Those who computed a line with these packed stints, each once; those
 -- whose rows came to boundary e if it is given (last: it is the path's last, for
 -- which whole models count too).
 function trust.makers(stints, e, last)
   local list, seen = {}, {}
   for _, t in ipairs(cmsgpack.unpack(stints)) do
-    if not seen[t[2]] and (not e or t[8] == e or last and not t[8]) then
-      seen[t[2]] = true
-      table.insert(list, t[2])
+    local a = trust.maker(t)
+    if not seen[a] and (not e or t[8] == e or last and not t[8]) then
+      seen[a] = true
+      table.insert(list, a)
     end
   end
   return list
@@ -234,13 +245,15 @@ end
 -- An account lost a dispute: its trust is gone, and what it has pending is
 -- checked by the referee.
 function trust.lost(x, p, a)
-  local t = base.load(account(x, a), 'st', 'stt', 'ban')
+  local t = base.load(account(x, a), 'st', 'stt')
   local n = strikes(x, p, t) + 1
   R('HSET', account(x, a), 'run', 0, 'st', n, 'stt', x.now)
   for _, item in ipairs(R('ZREVRANGE', pending(x, a), 0, -1)) do
     draw(x, item, {}, true)
   end
-  if n >= p.strikes and t.ban ~= '1' then ban(x, p, a) end
+  if n >= p.strikes and not trust.banned(x, trust.account(a)) then
+    ban(x, p, trust.account(a))
+  end
 end
 
 -- Draw one of these items for all that account a has pending.
@@ -292,7 +305,7 @@ function trust.sweep(x, p, random, limit)
   end
   for _, a in ipairs(R('SRANDMEMBER', x.P .. 'left', limit)) do
     local items = R('ZRANGE', pending(x, a), 0, -1)
-    if #items > 0 and R('HEXISTS', x.P .. 'oa', a) == 0 then
+    if #items > 0 and R('HEXISTS', x.P .. 'oa', trust.account(a)) == 0 then
       settle(x, a, items, random)
     end
     R('SREM', x.P .. 'left', a)
@@ -301,5 +314,7 @@ end
 
 -- An account's last volunteer has gone.
 function trust.left(x, a)
-  if R('EXISTS', pending(x, a)) == 1 then R('SADD', x.P .. 'left', a) end
+  for _, name in ipairs({a, a .. F32}) do
+    if R('EXISTS', pending(x, name)) == 1 then R('SADD', x.P .. 'left', name) end
+  end
 end

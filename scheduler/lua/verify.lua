@@ -5,7 +5,9 @@
 -- makers are those whose rows came to the boundary where it ends. Another
 -- volunteer that holds the same span is given the rows of the boundary before
 -- from the log and tells fingerprints only; those of the primary are made here,
--- of the rows in the log, under a seed that only the checker knew. Where the
+-- of the rows in the log, under a seed that only the checker knew. Of rows of
+-- class f32 these are such as tolerate rounding (redundancy/project.h), and
+-- they are compared by distance. Where the
 -- span has the head, tokens and their fingerprints are compared. The line is
 -- final when all its stages are valid. In s:<n>:g:
 --   v<f>  packed record of a stage of a finished line:
@@ -22,6 +24,7 @@
 --   r:<m>:<f>-<e>  zset  disputed ones -> since when
 --   cr:<m>         set   spans "<f>-<e>" with any of these
 local TOKENS, WITH_ROWS, PRINTS_ONLY = 1, 2, 4 -- flags of a frame
+local IN_F32 = 256 -- ... and of its class
 local SCAN = 48            -- candidates looked at in a queue
 local SEQS = 64            -- sequences in a unit
 local ROWS = 2048          -- rows in a unit, unless one alone has more
@@ -54,6 +57,15 @@ end
 local function save(x, sid, G, f, V)
   V.ver = V.ver + 1
   stage.set(x, sid, G, {['v' .. f] = cmsgpack.pack(V)})
+end
+
+-- Did someone of class f32 compute rows of stage f?
+local function is_near(s, G, f)
+  local e = stage.finish_of(G, f)
+  for _, t in ipairs(cmsgpack.unpack(s.sn)) do
+    if t[7] == f and t[8] == e and t[9] == '1' then return true end
+  end
+  return false
 end
 
 local function makers(s, G, f)
@@ -235,6 +247,9 @@ local function add(x, c, item, kind)
   local rows, seed = s.np + #s.o / 4 - 1, c.secret
   if c.e == c.N then seed = s.ps elseif kind == 'y' then seed = V.seed end
   if c.n > 0 and c.rows < rows or c.seed and c.seed ~= seed then return end
+  local near = is_near(s, G, c.f)
+  if c.n > 0 and c.near ~= near then return end
+  c.near = near
   c.seed, c.n, c.rows = seed, c.n + 1, c.rows - rows
   c.at = math.max(c.at, V.at)
   table.insert(c.picked, {sid = sid, s = s, G = G, V = V, rows = rows,
@@ -363,7 +378,7 @@ local function lease(x, c, uid)
   local head, row_len = c.e == c.N, log.row_len(tonumber(c.M.d))
   local flags = (c.f > 0 and WITH_ROWS or 0) +
                 ((head or c.f == 0) and TOKENS or 0) +
-                (head and 0 or PRINTS_ONLY)
+                (head and 0 or PRINTS_ONLY) + (c.near and IN_F32 or 0)
   local reply = {'unit', uid, base.unhex(c.m), c.f, c.e, c.at, c.seed, flags,
                  c.f > 0 and tonumber(c.M.d) or 0}
   for _, r in ipairs(c.picked) do
@@ -480,6 +495,14 @@ function verify.formed(r, res)
   return #res.prints == r[4] * 16 and res.tokens == '' and res.rows == ''
 end
 
+-- What C has to know of a span whose rows are compared by distance: their width,
+-- its layers, whether the model's first is among them.
+local function stretch(x, m, f, e)
+  local M, n = base.load(x.P .. 'm:' .. m, 'd', 'ly'), 0
+  for i = f, e - 1 do n = n + struct.unpack('<I4', M.ly, i * 4 + 1) end
+  return struct.pack('<I4I4I4', tonumber(M.d), n, f == 0 and 1 or 0)
+end
+
 -- What C has to compare for act number i: appended to ask, as work.lua says.
 function verify.ask(x, ask, i, act)
   local s, r, V = act.s, act.r, act.s.V
@@ -492,6 +515,9 @@ function verify.ask(x, ask, i, act)
     local len = log.row_len(tonumber(s.G.d))
     list = {i, 'rows', V.ver, log.read(x, r[1], r[10], 0, r[4], len), V.seed,
             late and V.cp or '', ''}
+    if is_near(s, s.G, r[9]) then
+      list[2], list[7] = 'near', stretch(x, s.m, r[9], r[10])
+    end
   end
   for _, w in ipairs(list) do table.insert(ask, w) end
 end
@@ -525,7 +551,8 @@ local function rollback(x, p, sid, s, G, f, row, keep, blamed)
     right[G.path[i + 1]] = G.path[i] ~= f and load(G, G.path[i]).st == 'y'
   end
   local sn = cut_stints(x, s, limit, keep, function(t)
-    return not blamed[t[2]] and (right[t[8]] or trust.trusted(x, p, t[2]))
+    return not blamed[trust.maker(t)] and
+           (right[t[8]] or trust.trusted(x, p, trust.maker(t)))
   end)
   if load(G, f).ch == '1' then trust.season(x, p, true) end
   verify.drop(x, sid, s, G)
@@ -559,8 +586,9 @@ local function wrong(x, p, sid, s, G, f, V, at)
   local row, keep, blamed, order = at, math.max(0, at - s.np + 1), {}, {}
   if e == last(G) then row, keep = s.np - 1 + at, at end
   for _, t in ipairs(stints_at(s, G, f, at)) do
-    if not blamed[t[2]] then table.insert(order, t[2]) end
-    blamed[t[2]] = true
+    local a = trust.maker(t)
+    if not blamed[a] then table.insert(order, a) end
+    blamed[a] = true
   end
   for _, c in ipairs(V.ck ~= '' and cmsgpack.unpack(V.ck) or {}) do
     if not c[5] and not blamed[c[2]] then -- said that it was right

@@ -51,12 +51,13 @@ end
 --       snapshot (trust.lua)
 --     "verdict", version, primary's tokens, its fingerprints, challenger's
 --       tokens, challenger's fingerprints
---     "rows", version, primary's rows, seed, challenger's fingerprints, ""}:
+--     "rows" or "near", version, primary's rows, seed, challenger's
+--       fingerprints, "" or the span (verify.lua)}:
 --     decide, and call again with the decisions "version keep stopped", then for
 --     each item of the snapshot whether it is drawn, or "version primary
 --     challenger keep"
 --   {"ans", outcome, "unit", unit id, model, span first, span end, attempt,
---     seed, flags, row width, then 13 for each sequence: id, epoch, first,
+--     seed, flags (256 more: in class f32), row width, then 13 for each sequence: id, epoch, first,
 --     kv_valid, n_predict, max_new, n_prompt, sampling, biases, stop ids, n_rows,
 --     tokens, rows}
 --   {"ans", outcome, "none", reason, ms until the next look, model, span first,
@@ -67,7 +68,7 @@ local function work(keys, args)
   local key = volunteer.key(x, vid)
   local v = base.load(key, 'th', 'a', 'name', 'be', 'ref', 'an', 'ao', 'ar',
                       'rate', 't_res', 'rep', 'prate', 'lst', 'fz', 'as', 'mem',
-                      'block', 'sl')
+                      'block', 'sl', 'cls')
   if v.th ~= args[2] then return {'denied'} end
   local last, outcome = tonumber(v.an), tonumber(v.ao)
   if number < last then return {'old'} end

@@ -1,4 +1,4 @@
-// Verdicts of class exact, and what work is worth.
+// Verdicts, and what work is worth.
 #include <string.h>
 
 #include "check.h"
@@ -95,8 +95,45 @@ static void trust_takes_ten_valid_checks_and_thrice_a_strike(void)
     CHECK(!redun_trusted(89, 2) && redun_trusted(90, 2));
 }
 
+// Rows of another class: off by one here and there they are right; from row 20
+// on another's they are not, and that is told.
+static void close_rows_are_right_and_others_are_not(void)
+{
+    enum { ROWS = 40, DIM = 64, ROW = DIM + 2 };
+    static uint8_t rows[ROWS * ROW];
+    uint8_t word[ROWS * 16], other[ROWS * 16], row[ROW];
+    struct redun_rows primary = {ROWS, ROW, rows, 99};
+    struct redun_stretch stretch = {ROWS, DIM, 1, true};
+    struct redun_verdict v;
+
+    for (int wrong = 0; wrong < 2; wrong++) {
+        for (uint32_t r = 0; r < ROWS; r++) {
+            for (uint32_t i = 0; i < DIM; i++)
+                row[i] = (uint8_t)(int8_t)((int)((i * 37 + r * 11) % 199) - 99);
+            row[DIM] = row[DIM + 1] = 3;
+            redun_project(word + r * 16, primary.seed, r, row, DIM);
+            row[(r * 5) % DIM]++;
+            if (wrong && r >= 20)
+                memset(row, 77, DIM);
+            memcpy(rows + r * ROW, row, ROW);
+        }
+        CHECK_EQ(redun_verdict_near(&primary, &stretch, word, NULL, &v),
+                 ERR_OK);
+        CHECK_EQ(v.primary_right, !wrong);
+        CHECK_EQ(v.keep, wrong ? 20 : ROWS);
+        CHECK(!v.challenger_right);
+    }
+    memcpy(other, word, sizeof other);
+    CHECK_EQ(redun_verdict_near(&primary, &stretch, word, other, &v), ERR_OK);
+    CHECK(v.challenger_right);
+    other[5] ^= 1;
+    CHECK_EQ(redun_verdict_near(&primary, &stretch, word, other, &v), ERR_OK);
+    CHECK(!v.challenger_right);
+}
+
 int main(void)
 {
+    close_rows_are_right_and_others_are_not();
     equal_answers_agree();
     every_single_byte_counts();
     a_shorter_answer_is_another_answer();

@@ -171,8 +171,54 @@ static void volunteers_keep_what_they_hold(void)
     CHECK_EQ(stages[4], 1);
 }
 
+// Spans of two shards, of two layers each: class f32 fills what class exact
+// leaves, never the head, never more layers than four.
+static void class_f32_fills_what_is_left(void)
+{
+    struct sched_shard shards[6];
+    struct plan_volunteer v[5] = {{0}};
+    int stages[5];
+    static struct plan plan;
+
+    for (int k = 0; k < 6; k++)
+        shards[k] = (struct sched_shard){.n_bytes = 10, .n_layers = 2};
+    for (int k = 0; k < 5; k++) {
+        v[k].memory = 20;
+        v[k].near = k < 2;
+    }
+    plan_make(shards, 6, v, 3, NULL, 0, false, stages, &plan);
+    CHECK_EQ(plan.n_path, 4);
+    CHECK_EQ(stages[2], 2); // the head
+    CHECK_EQ(stages[0] + stages[1], 1);
+    CHECK_EQ(plan.missing, 0);
+    CHECK_EQ(plan.n_holders[0] + plan.n_holders[1], 0);
+
+    plan_make(shards, 6, v, 5, plan.path, plan.n_path, false, stages, &plan);
+    for (int s = 0; s < 3; s++)
+        CHECK_EQ(plan.n_holders[s], 1);
+    CHECK_EQ(plan.n_near[0], 1);
+    CHECK_EQ(plan.n_near[1], 1);
+
+    // One that has memory for all of it, and one for more layers than it may.
+    v[0].memory = 99;
+    v[2].memory = 60;
+    plan_make(shards, 6, v, 3, NULL, 0, false, stages, &plan);
+    CHECK_EQ(stages[0], PLAN_NONE);
+    CHECK_EQ(stages[2], PLAN_WHOLE);
+    v[2].memory = v[3].memory = 30;
+    plan_make(shards, 6, v, 4, NULL, 0, false, stages, &plan);
+    CHECK_EQ(plan.n_path, 3);
+    CHECK_EQ(stages[0], PLAN_NONE);
+
+    // None without class exact.
+    plan_make(shards, 6, v, 2, NULL, 0, false, stages, &plan);
+    CHECK_EQ(plan.n_path, 0);
+    CHECK_EQ(plan.missing, 1);
+}
+
 int main(void)
 {
+    class_f32_fills_what_is_left();
     plans_follow_memory();
     volunteers_keep_what_they_hold();
     return 0;

@@ -192,6 +192,11 @@ uint32_t engine_layers(const struct engine *e)
     return e->model.n_layers;
 }
 
+enum engine_class engine_kernel_class(const struct engine *e)
+{
+    return e->options.kernels->kernel_class;
+}
+
 void engine_drop(struct engine *e, uint64_t seq)
 {
     kv_drop(e->kv, seq);

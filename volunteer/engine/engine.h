@@ -78,6 +78,7 @@ const uint8_t *engine_model(const struct engine *engine);
 uint32_t engine_span_first(const struct engine *engine);
 uint32_t engine_span_end(const struct engine *engine);
 uint32_t engine_layers(const struct engine *engine); // of the span
+enum engine_class engine_kernel_class(const struct engine *engine);
 
 // What an engine of these shards and options will hold at most.
 struct engine_need {

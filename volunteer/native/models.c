@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/class_f32.h"
 #include "engine/fit.h"
 #include "native/account.h"
 #include "native/pool.h"
@@ -43,6 +44,7 @@ struct folder {
 struct native_models {
     struct native_models_config config;
     const struct engine_kernels *kernels;
+    struct engine_kernels f32;
     struct native_pool *pool;
     struct entry *entries[NATIVE_MODELS_MAX]; // in the order they were opened
     size_t n_entries;
@@ -64,17 +66,19 @@ static uint64_t clock_us(void *ctx)
 enum err native_models_new(const struct native_models_config *config,
                            struct native_models **out)
 {
-    const struct engine_kernels *kernels = engine_kernels_pick(config->isa);
+    const struct engine_kernels *kernels =
+        config->f32 ? NULL : engine_kernels_pick(config->isa);
     struct native_models *models;
     enum err err;
 
-    if (!kernels)
+    if (!kernels && !config->f32)
         return ERR_UNSUPPORTED;
     models = calloc(1, sizeof *models);
     if (!models)
         return ERR_NOMEM;
     models->config = *config;
-    models->kernels = kernels;
+    models->f32 = engine_kernels_f32();
+    models->kernels = kernels ? kernels : &models->f32;
     models->told_max = config->memory;
     err = native_pool_new(config->n_threads, &models->pool);
     if (err) {

@@ -16,6 +16,7 @@ struct native_models;
 
 struct native_models_config {
     enum engine_isa isa;
+    bool f32;           // in class f32 instead: only parts of models
     unsigned n_threads; // 1 ..
     uint64_t memory;    // bytes for shards, KV and scratch of all spans
     uint32_t n_seqs;    // sequences at a time, at most; 0: what fits

@@ -37,6 +37,7 @@ static enum err probe_frame(const struct engine *engine, uint32_t first,
         .span_first = (uint16_t)engine_span_first(engine),
         .span_end = (uint16_t)engine_span_end(engine),
         .dim = from_ids ? 0 : config->d_model,
+        .kernel_class = (uint8_t)engine_kernel_class(engine),
     };
     struct syn1_unit_seq seq = {
         .id = PROBE_SEQ,

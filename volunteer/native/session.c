@@ -54,10 +54,11 @@ static json_t *proof_json(const struct native_toll *toll)
 static char *join_body(const struct native_profile *p,
                        const struct native_toll *toll)
 {
-    json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:i}", "account", p->account, "name",
-        p->name, "backend", p->backend, "kernel_class", "exact", "memory",
-        (json_int_t)p->memory, "threads", (int)p->n_threads);
+    json_t *root =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:i}", "account", p->account,
+                  "name", p->name, "backend", p->backend, "kernel_class",
+                  p->f32 ? "f32" : "exact", "memory", (json_int_t)p->memory,
+                  "threads", (int)p->n_threads);
     char *text;
 
     if (root && p->operator_key)

@@ -24,6 +24,7 @@ struct native_profile {
     const char *backend; // "native-ref", "native-avx2", ...
     uint64_t memory;     // bytes it may use
     unsigned n_threads;
+    bool f32;                 // it computes in that class
     const char *operator_key; // makes it a referee; NULL: an ordinary one
 };
 

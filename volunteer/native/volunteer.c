@@ -409,6 +409,7 @@ static enum err models_start(struct run *run, char *why, size_t why_len)
     const struct native_volunteer *config = run->config;
     enum err err = native_models_new(
         &(struct native_models_config){.isa = config->isa,
+                                       .f32 = config->profile.f32,
                                        .n_threads = config->profile.n_threads,
                                        .memory = config->profile.memory,
                                        .n_seqs = config->n_seqs,
