@@ -67,5 +67,7 @@ void matmul_lay_ref(struct matmul_panel *panels, uint32_t t, const int8_t *q,
                     panel->wide[r] = 1;
             }
         }
+        if (panel->wide[r])
+            matmul_panel_clear(panel, r);
     }
 }

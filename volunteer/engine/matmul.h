@@ -20,6 +20,8 @@
 #ifndef ENGINE_MATMUL_H
 #define ENGINE_MATMUL_H
 
+#include <string.h>
+
 #include "engine/fixed.h"
 #include "splitter/format.h"
 
@@ -38,7 +40,9 @@ struct matmul_weight {
 // One group of up to 8 rows of activations, as the kernels read it that add
 // products in 16 bits. Sums of a * (w + 64) over 8 columns do not fit there,
 // but 16-bit adding wraps, and fix takes the bias out again before anybody
-// looks: what is left is the sum of a * w, which fits where the row is tame.
+// looks: what is left is the sum of a * w, which fits where the row is tame. A
+// group that is not is all zeros here, and adds nothing; kernels take it from
+// matmul_input's q afterwards.
 //
 // Row t is row t % 8 of panels (t / 8) * G .. + G - 1.
 enum { MATMUL_PANEL_ROWS = 8 };
@@ -50,11 +54,21 @@ struct matmul_panel {
         int16_t fix[MATMUL_PANEL_ROWS][2];
     } part[4];
     int32_t shift[MATMUL_PANEL_ROWS]; // e_max - e + spare
-    // 1: not tame, the |q| of some fix add up to more than MATMUL_TAME_MAX
+    // 1: not tame, the |q| of some fix add up to more than MATMUL_TAME_MAX; q
+    // and fix are 0
     uint8_t wide[MATMUL_PANEL_ROWS];
 };
 
 enum { MATMUL_TAME_MAX = INT16_MAX / FORMAT_WEIGHT_MAX };
+
+// Makes row r add nothing.
+static inline void matmul_panel_clear(struct matmul_panel *panel, uint32_t r)
+{
+    for (int part = 0; part < 4; part++) {
+        memset(panel->part[part].q[r], 0, sizeof panel->part[part].q[r]);
+        memset(panel->part[part].fix[r], 0, sizeof panel->part[part].fix[r]);
+    }
+}
 
 // Lay row t, of G groups and quantised, into its panels (as in matmul_input).
 // q is aligned to 64.

@@ -4,188 +4,196 @@
 // biased as they are straight into maddubs, and corr takes the bias out. Pairs
 // reach 2*127*127 = 32258, so none saturates.
 //
-// Several rows are bound by the multiplier ports, of which there are two. From
-// panels (matmul.h) the products of 16 columns are added in 16 bits before
-// madd: 5 multiplications for 128 products. A group that is wide in any row of
-// the tile goes the way of one row, with 8.
+// Several rows are bound by the multiplier ports, of which there are two: four
+// rows at a time against all 16 weight rows of a block. From panels (matmul.h)
+// the products of 16 columns are added in 16 bits before madd: 5
+// multiplications for 128 products. A group that is wide in any of the rows
+// goes the way of one row.
 #include <string.h>
 
 #include "engine/matmul_x86.h"
 #include "engine/twins.h"
 
 enum {
+    TILE_ROWS = 4,
+    HALVES = 2, // vectors of weight rows in a block
     LINES = FORMAT_TILE / 64,
     PREFETCH_AHEAD = 1024 // bytes: the processor's own stops at each page
 };
+
+// Adds (dot * m) >> shift of row t to acc, over group g of block b.
+static inline void add_group(__m256i acc[HALVES], const struct matmul_input *in,
+                             uint32_t t, const struct matmul_weight *weight,
+                             uint32_t b, uint32_t g)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    const size_t at = (size_t)t * weight->n_groups + g;
+    const size_t group = (size_t)b * weight->n_groups + g;
+    const int8_t *q = in->q + at * FORMAT_GROUP;
+    const uint8_t *w = weight->w + group * FORMAT_TILE;
+    const uint8_t *m = weight->m + group * FORMAT_BLOCK;
+    uint32_t s = x86_group_shift(in, t, weight->n_groups, g);
+    __m256i dot0 = _mm256_set1_epi32(-in->corr[at]), dot1 = dot0;
+
+    for (int k = 0; k < FORMAT_GROUP; k += 4, w += 64) {
+        __m256i a = x86_broadcast4(q + k);
+
+        _mm_prefetch((const char *)w + PREFETCH_AHEAD, _MM_HINT_T0);
+        __m256i p0 = _mm256_maddubs_epi16(x86_load(w), a);
+        __m256i p1 = _mm256_maddubs_epi16(x86_load(w + 32), a);
+
+        dot0 = _mm256_add_epi32(dot0, _mm256_madd_epi16(p0, ones));
+        dot1 = _mm256_add_epi32(dot1, _mm256_madd_epi16(p1, ones));
+    }
+    acc[0] = _mm256_add_epi32(acc[0], x86_scale(dot0, x86_mantissas(m), s));
+    acc[1] = _mm256_add_epi32(acc[1], x86_scale(dot1, x86_mantissas(m + 8), s));
+}
+
+// Row t's outputs of block b.
+static inline void finish(int32_t *out, const __m256i acc[HALVES],
+                          const struct matmul_input *in, uint32_t t,
+                          const struct matmul_weight *weight, uint32_t b)
+{
+    const size_t n = (size_t)b * FORMAT_BLOCK;
+    int32_t shift = in->e_max[t] + (int32_t)matmul_spare(weight->n_groups);
+
+    x86_finish(out, acc[0], shift, weight, n);
+    x86_finish(out + 8, acc[1], shift, weight, n + 8);
+}
 
 // Row t against block b.
 static void one_row(int32_t *out, const struct matmul_input *in, uint32_t t,
                     const struct matmul_weight *weight, uint32_t b)
 {
-    const __m256i ones = _mm256_set1_epi16(1);
-    const uint32_t G = weight->n_groups;
-    const int8_t *q = in->q + (size_t)t * G * FORMAT_GROUP;
-    const uint8_t *w = weight->w + (size_t)b * G * FORMAT_TILE;
-    const uint8_t *m = weight->m + (size_t)b * G * FORMAT_BLOCK;
-    __m256i acc0 = _mm256_setzero_si256(), acc1 = acc0;
+    __m256i acc[HALVES] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
 
-    for (uint32_t g = 0; g < G; g++) {
-        __m256i dot0 = _mm256_set1_epi32(-in->corr[(size_t)t * G + g]);
-        __m256i dot1 = dot0;
-
-        for (int k = 0; k < FORMAT_GROUP; k += 4, w += 64) {
-            __m256i a = x86_broadcast4(q + k);
-
-            _mm_prefetch((const char *)w + PREFETCH_AHEAD, _MM_HINT_T0);
-            __m256i p0 = _mm256_maddubs_epi16(x86_load(w), a);
-            __m256i p1 = _mm256_maddubs_epi16(x86_load(w + 32), a);
-
-            dot0 = _mm256_add_epi32(dot0, _mm256_madd_epi16(p0, ones));
-            dot1 = _mm256_add_epi32(dot1, _mm256_madd_epi16(p1, ones));
-        }
-        q += FORMAT_GROUP;
-        uint32_t s = x86_group_shift(in, t, G, g);
-        acc0 = _mm256_add_epi32(acc0, x86_scale(dot0, x86_mantissas(m), s));
-        acc1 = _mm256_add_epi32(acc1, x86_scale(dot1, x86_mantissas(m + 8), s));
-        m += FORMAT_BLOCK;
-    }
-    int32_t shift = in->e_max[t] + (int32_t)matmul_spare(G);
-    x86_finish(out, acc0, shift, weight, (size_t)b * FORMAT_BLOCK);
-    x86_finish(out + 8, acc1, shift, weight, (size_t)b * FORMAT_BLOCK + 8);
+    for (uint32_t g = 0; g < weight->n_groups; g++)
+        add_group(acc, in, t, weight, b, g);
+    finish(out, acc, in, t, weight, b);
 }
 
-// Adds the products of R rows and 8 weight rows over one tame group to dot,
-// which is 0. w is the group's tile.
+// sum + the products of four columns, by pairs. Nothing is emitted for the
+// asm: it keeps the compiler from making each sum's chain of products in one
+// piece, which needs more registers than there are (measured: a third of the
+// speed).
+static inline __m256i add_products(__m256i sum, __m256i w, __m256i a)
+{
+    sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, a));
+    __asm__("" : "+x"(sum));
+    return sum;
+}
+
+// acc[2 * r + half] += (dot * m) >> shift over a group, for R rows from `row`
+// of the panel on, but those that are wide. w and m are the group's.
 static inline __attribute__((always_inline)) void
-dots_tame(__m256i *dot, const uint8_t *w, const struct matmul_panel *panel,
-          const int R)
+add_tame(__m256i *acc, const uint8_t *w, const uint8_t *m,
+         const struct matmul_panel *panel, uint32_t row, const int R)
 {
     const __m256i ones = _mm256_set1_epi16(1);
+    __m256i dot[HALVES * TILE_ROWS];
 
+#pragma GCC unroll 8
+    for (int i = 0; i < HALVES * R; i++)
+        dot[i] = _mm256_setzero_si256();
 #pragma GCC unroll 1
     for (int part = 0; part < 4; part++, w += 4 * 64) {
-        __m256i w0 = x86_load(w), w1 = x86_load(w + 64);
-        __m256i w2 = x86_load(w + 128), w3 = x86_load(w + 192);
+        const int8_t *q = panel->part[part].q[row];
+        __m256i sum[HALVES * TILE_ROWS];
 
 #pragma GCC unroll 8
-        for (int r = 0; r < R; r++) {
-            const int8_t *a = panel->part[part].q[r];
-            __m256i sum = x86_broadcast4(panel->part[part].fix[r]);
+        for (int r = 0; r < R; r++)
+            sum[2 * r] = sum[2 * r + 1] =
+                x86_broadcast4(panel->part[part].fix[row + (uint32_t)r]);
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) {
+            __m256i w0 = x86_load(w + 64 * k), w1 = x86_load(w + 64 * k + 32);
 
-            sum = _mm256_add_epi16(sum,
-                                   _mm256_maddubs_epi16(w0, x86_broadcast4(a)));
-            sum = _mm256_add_epi16(
-                sum, _mm256_maddubs_epi16(w1, x86_broadcast4(a + 4)));
-            sum = _mm256_add_epi16(
-                sum, _mm256_maddubs_epi16(w2, x86_broadcast4(a + 8)));
-            sum = _mm256_add_epi16(
-                sum, _mm256_maddubs_epi16(w3, x86_broadcast4(a + 12)));
-            dot[r] = _mm256_add_epi32(dot[r], _mm256_madd_epi16(sum, ones));
+#pragma GCC unroll 8
+            for (int r = 0; r < R; r++) {
+                __m256i a = x86_broadcast4(q + 16 * r + 4 * k);
+
+                sum[2 * r] = add_products(sum[2 * r], w0, a);
+                sum[2 * r + 1] = add_products(sum[2 * r + 1], w1, a);
+            }
         }
+#pragma GCC unroll 8
+        for (int i = 0; i < HALVES * R; i++)
+            dot[i] = _mm256_add_epi32(dot[i], _mm256_madd_epi16(sum[i], ones));
+    }
+
+    __m256i m0 = x86_mantissas(m), m1 = x86_mantissas(m + 8);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+        uint32_t s = (uint32_t)panel->shift[row + (uint32_t)r];
+
+        acc[2 * r] = _mm256_add_epi32(acc[2 * r], x86_scale(dot[2 * r], m0, s));
+        acc[2 * r + 1] =
+            _mm256_add_epi32(acc[2 * r + 1], x86_scale(dot[2 * r + 1], m1, s));
     }
 }
 
-// The same for any group. corr is the first row's, the rows `groups` apart.
-static inline __attribute__((always_inline)) void
-dots_wide(__m256i *dot, const uint8_t *w, const struct matmul_panel *panel,
-          const int32_t *corr, size_t groups, const int R)
+// What add_tame left out.
+static __attribute__((noinline)) void
+add_wide(__m256i *acc, const struct matmul_input *in, uint32_t t,
+         const struct matmul_weight *weight, uint32_t b, int R)
 {
-    const __m256i ones = _mm256_set1_epi16(1);
+    const struct matmul_panel *panel =
+        in->panels + (size_t)(t / MATMUL_PANEL_ROWS) * weight->n_groups;
 
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++)
-        dot[r] = _mm256_set1_epi32(-corr[(size_t)r * groups]);
-    for (int k = 0; k < FORMAT_GROUP; k += 4) {
-        __m256i four = x86_load(w + 16 * k);
+    for (uint32_t g = 0; g < weight->n_groups; g++, panel++) {
+        uint32_t wide;
 
-#pragma GCC unroll 8
-        for (int r = 0; r < R; r++) {
-            __m256i a = x86_broadcast4(panel->part[k / 16].q[r] + k % 16);
-
-            dot[r] = _mm256_add_epi32(
-                dot[r], _mm256_madd_epi16(_mm256_maddubs_epi16(four, a), ones));
-        }
+        memcpy(&wide, panel->wide + t % MATMUL_PANEL_ROWS, sizeof wide);
+        for (int r = 0; wide && r < R; r++, wide >>= 8)
+            if (wide & UINT8_MAX)
+                add_group(acc + (ptrdiff_t)HALVES * r, in, t + (uint32_t)r,
+                          weight, b, g);
     }
 }
 
-// Whether any of the first R rows is wide.
-static inline bool is_wide(const struct matmul_panel *panel, int R)
-{
-    uint64_t wide;
-
-    _Static_assert(sizeof wide == sizeof panel->wide, "a byte a row");
-    memcpy(&wide, panel->wide, sizeof wide);
-    return wide & UINT64_MAX >> 8 * (MATMUL_PANEL_ROWS - R);
-}
-
-// R rows from t on, the first ones of a panel, against 8 rows of block b, from
-// row `half` (0 or 8) on. Meanwhile asks for n_ahead lines a group from ahead.
+// R rows from t (a multiple of 4) on against block b. Meanwhile asks for
+// n_ahead lines a group from ahead.
 static inline __attribute__((always_inline)) void
 tile(int32_t *out, size_t ld, const struct matmul_input *in, uint32_t t,
-     const struct matmul_weight *weight, uint32_t b, uint32_t half,
-     const uint8_t *ahead, uint32_t n_ahead, const int R)
+     const struct matmul_weight *weight, uint32_t b, const uint8_t *ahead,
+     uint32_t n_ahead, const int R)
 {
     const uint32_t G = weight->n_groups;
     const struct matmul_panel *panel =
         in->panels + (size_t)(t / MATMUL_PANEL_ROWS) * G;
-    const uint8_t *w = weight->w + (size_t)b * G * FORMAT_TILE + half * 4;
-    const uint8_t *m = weight->m + (size_t)b * G * FORMAT_BLOCK + half;
-    __m256i acc[MATMUL_PANEL_ROWS];
+    const uint8_t *w = weight->w + (size_t)b * G * FORMAT_TILE;
+    const uint8_t *m = weight->m + (size_t)b * G * FORMAT_BLOCK;
+    __m256i acc[HALVES * TILE_ROWS];
 
-    for (int r = 0; r < R; r++)
-        acc[r] = _mm256_setzero_si256();
-    for (uint32_t g = 0; g < G; g++, panel++, w += FORMAT_TILE) {
-        __m256i dot[MATMUL_PANEL_ROWS];
-        __m256i mant = x86_mantissas(m + (size_t)g * FORMAT_BLOCK);
-
-        for (uint32_t i = 0; i < n_ahead; i++, ahead += 64)
-            _mm_prefetch((const char *)ahead, _MM_HINT_T0);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; r++)
-            dot[r] = _mm256_setzero_si256();
-        if (is_wide(panel, R))
-            dots_wide(dot, w, panel, in->corr + (size_t)t * G + g, G, R);
-        else
-            dots_tame(dot, w, panel, R);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; r++)
-            acc[r] = _mm256_add_epi32(
-                acc[r], x86_scale(dot[r], mant, (uint32_t)panel->shift[r]));
+    for (int i = 0; i < HALVES * R; i++)
+        acc[i] = _mm256_setzero_si256();
+    for (uint32_t g = 0; g < G; g++, panel++, w += FORMAT_TILE,
+                  m += FORMAT_BLOCK, ahead += FORMAT_TILE) {
+        for (uint32_t i = 0; i < n_ahead; i++)
+            _mm_prefetch((const char *)ahead + (size_t)i * 64, _MM_HINT_T0);
+        add_tame(acc, w, m, panel, t % MATMUL_PANEL_ROWS, R);
     }
-    for (int r = 0; r < R; r++)
-        x86_finish(out + (size_t)r * ld, acc[r],
-                   in->e_max[t + (uint32_t)r] + (int32_t)matmul_spare(G),
-                   weight, (size_t)b * FORMAT_BLOCK + half);
+    add_wide(acc, in, t, weight, b, R);
+    for (uint32_t r = 0; r < (uint32_t)R; r++)
+        finish(out + r * ld, acc + (size_t)HALVES * r, in, t + r, weight, b);
 }
 
 static void rows(int32_t *out, size_t ld, const struct matmul_input *in,
                  uint32_t t, const struct matmul_weight *weight, uint32_t b,
-                 uint32_t half, const uint8_t *ahead, uint32_t n_ahead)
+                 const uint8_t *ahead, uint32_t n_ahead)
 {
     switch (in->n_rows - t) {
     case 1:
-        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 1);
+        tile(out, ld, in, t, weight, b, ahead, n_ahead, 1);
         break;
     case 2:
-        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 2);
+        tile(out, ld, in, t, weight, b, ahead, n_ahead, 2);
         break;
     case 3:
-        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 3);
-        break;
-    case 4:
-        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 4);
-        break;
-    case 5:
-        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 5);
-        break;
-    case 6:
-        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 6);
-        break;
-    case 7:
-        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 7);
+        tile(out, ld, in, t, weight, b, ahead, n_ahead, 3);
         break;
     default:
-        tile(out, ld, in, t, weight, b, half, ahead, n_ahead, 8);
+        tile(out, ld, in, t, weight, b, ahead, n_ahead, 4);
     }
 }
 
@@ -194,22 +202,19 @@ static void rows(int32_t *out, size_t ld, const struct matmul_input *in,
 static void many_rows(int32_t *out, size_t ld, const struct matmul_input *in,
                       const struct matmul_weight *weight, uint32_t b)
 {
-    const uint32_t n_passes = 2 * ((in->n_rows + 7) / MATMUL_PANEL_ROWS);
+    const uint32_t n_passes = (in->n_rows + TILE_ROWS - 1) / TILE_ROWS;
     const uint32_t n_ahead = n_passes < LINES ? LINES / n_passes : 1;
-    const size_t ahead_len = (size_t)n_ahead * 64 * weight->n_groups;
     const uint8_t *ahead =
         weight->w + (size_t)(b + 1) * weight->n_groups * FORMAT_TILE;
     uint32_t n_lines = 0;
 
-    for (uint32_t t = 0; t < in->n_rows; t += MATMUL_PANEL_ROWS)
-        for (uint32_t half = 0; half < FORMAT_BLOCK; half += 8) {
-            bool more = n_lines < LINES;
+    for (uint32_t t = 0; t < in->n_rows; t += TILE_ROWS) {
+        bool more = n_lines < LINES;
 
-            rows(out + t * ld + half, ld, in, t, weight, b, half, ahead,
-                 more ? n_ahead : 0);
-            ahead += ahead_len;
-            n_lines += n_ahead;
-        }
+        rows(out + t * ld, ld, in, t, weight, b, ahead, more ? n_ahead : 0);
+        ahead += (size_t)n_ahead * 64;
+        n_lines += n_ahead;
+    }
 }
 
 void matmul_avx2(int32_t *out, size_t ld, const struct matmul_input *in,
@@ -265,5 +270,7 @@ void matmul_lay_avx2(struct matmul_panel *panels, uint32_t t, const int8_t *q,
         }
         panel->shift[r] = e_max - e[g] + spare;
         panel->wide[r] = !_mm256_testz_si256(wide, wide);
+        if (panel->wide[r])
+            matmul_panel_clear(panel, r);
     }
 }

@@ -3,11 +3,12 @@
 //
 //   void matmul_pairs_run(int32_t acc[2][16], const uint8_t *w,
 //                         const uint8_t *m, const struct matmul_panel *panel,
-//                         uint32_t row, const int32_t *corr, uint32_t n)
+//                         uint32_t row, const int32_t *corr, uint32_t n,
+//                         const int8_t *q)
 //
 // adds (dot * m) >> shift of `row` and row + 1 of the panels to acc, over all n
-// (at least 1) groups. w and m are the block's; corr is the first row's, and
-// the second row's follows it.
+// (at least 1) groups. w and m are the block's; corr and q, which are read
+// where a group is wide, are the first row's, and the second row's follow.
 //
 // It is written out because order is everything here: V8 keeps the order it is
 // given and has 15 registers, and from C the compiler makes each sum's chain of
@@ -17,15 +18,15 @@
 //
 // Parameters, then locals:
 //    0 acc   1 w   2 m   3 panel, then wide: panel + row   4 row   5, 6 corr of
-//    the two rows' groups   7 q: panel + 16 * row   8 fix, shift: panel + 4 * row
-//    9 groups left   10, 11 shifts of the two rows
-//   12..15 sums in 16 bits of the first row, by four weight rows, 16..19 of the
-//   second, 20..27 the same in 32 bits, 28, 29 four columns of each row,
-//   30 weights or scratch, 31 ones, 32, 33 mantissas 0..7 and 8..15
+//    the two rows' groups   7, 8 their q   9 q of panels: panel + 16 * row
+//   10 fix, shift: panel + 4 * row   11 groups left   12, 13 shifts of the rows
+//   14..17 sums in 16 bits of the first row, by four weight rows, 18..21 of the
+//   second, 22..29 the same in 32 bits, 30, 31 four columns of each row,
+//   32 weights or scratch, 33 ones, 34, 35 mantissas 0..7 and 8..15
 
 	.altmacro
 
-// Instructions whose operand may be computed: get %(12 + \v).
+// Instructions whose operand may be computed: get %(14 + \v).
 	.macro get i
 	local.get	\i
 	.endm
@@ -46,7 +47,7 @@
 	.macro product sum, row
 	local.get	\sum
 	local.get	\row
-	local.get	30
+	local.get	32
 	i16x8.relaxed_dot_i8x16_i7x16_s
 	i16x8.add
 	local.set	\sum
@@ -56,9 +57,9 @@
 	.macro product_wide sum, row
 	local.get	\sum
 	local.get	\row
-	local.get	30
+	local.get	32
 	i16x8.relaxed_dot_i8x16_i7x16_s
-	local.get	31
+	local.get	33
 	i32x4.dot_i16x8_s
 	i32x4.add
 	local.set	\sum
@@ -67,48 +68,52 @@
 	.macro weights at
 	local.get	1
 	load	\at
-	local.set	30
+	local.set	32
 	.endm
 
-// Four columns of both rows, at q, with the weights at w: to the sums from
-// \sums on, by the macro `product`.
-	.macro quad q, w, product, sums
-	local.get	7
-	load_splat	\q
-	local.set	28
-	local.get	7
-	load_splat	%(\q + 16)
-	local.set	29
+// Four columns of each row.
+	.macro columns first, at, second, second_at
+	local.get	\first
+	load_splat	\at
+	local.set	30
+	local.get	\second
+	load_splat	\second_at
+	local.set	31
+	.endm
+
+// Four columns of both rows with the weights at w: to the sums from \sums on, by
+// the macro `product`.
+	.macro quad w, product, sums
 	.irp	v, 0, 1, 2, 3
 	weights	%(\w + 16 * \v)
-	\product	%(\sums + \v), 28
-	\product	%(\sums + 4 + \v), 29
+	\product	%(\sums + \v), 30
+	\product	%(\sums + 4 + \v), 31
 	.endr
 	.endm
 
 // The sums of row \r, 16 bits wide, begin as its fix.
 	.macro begin r, part
-	local.get	8
+	local.get	10
 	load_splat	%(160 * \part + 128 + 4 * \r)
-	local.tee	30
-	set	%(12 + 4 * \r)
+	local.tee	32
+	set	%(14 + 4 * \r)
 	.irp	v, 1, 2, 3
-	local.get	30
-	set	%(12 + 4 * \r + \v)
+	local.get	32
+	set	%(14 + 4 * \r + \v)
 	.endr
 	.endm
 
 	.macro widen i, part
 	.if	\part
-	get	%(20 + \i)
+	get	%(22 + \i)
 	.endif
-	get	%(12 + \i)
-	local.get	31
+	get	%(14 + \i)
+	local.get	33
 	i32x4.dot_i16x8_s
 	.if	\part
 	i32x4.add
 	.endif
-	set	%(20 + \i)
+	set	%(22 + \i)
 	.endm
 
 // A quarter of the group: 16 columns.
@@ -116,7 +121,8 @@
 	begin	0, \part
 	begin	1, \part
 	.irp	k, 0, 1, 2, 3
-	quad	%(160 * \part + 4 * \k), %(256 * \part + 64 * \k), product, 12
+	columns	9, %(160 * \part + 4 * \k), 9, %(160 * \part + 4 * \k + 16)
+	quad	%(256 * \part + 64 * \k), product, 14
 	.endr
 	.irp	i, 0, 1, 2, 3, 4, 5, 6, 7
 	widen	\i, \part
@@ -130,17 +136,18 @@
 	i32.load	0:p2align=2
 	i32.sub
 	i32x4.splat
-	local.tee	30
-	set	%(20 + 4 * \r)
+	local.tee	32
+	set	%(22 + 4 * \r)
 	.irp	v, 1, 2, 3
-	local.get	30
-	set	%(20 + 4 * \r + \v)
+	local.get	32
+	set	%(22 + 4 * \r + \v)
 	.endr
 	.endm
 
 	.macro quarter_wide part
 	.irp	k, 0, 1, 2, 3
-	quad	%(160 * \part + 4 * \k), %(256 * \part + 64 * \k), product_wide, 20
+	columns	7, %(16 * \part + 4 * \k), 8, %(16 * \part + 4 * \k)
+	quad	%(256 * \part + 64 * \k), product_wide, 22
 	.endr
 	.endm
 
@@ -149,10 +156,10 @@
 	local.get	0
 	local.get	0
 	load	%(64 * \r + 16 * \v)
-	get	%(20 + 4 * \r + \v)
-	local.get	30
+	get	%(22 + 4 * \r + \v)
+	local.get	32
 	i32x4.mul
-	get	%(10 + \r)
+	get	%(12 + \r)
 	i32x4.shr_s
 	i32x4.add
 	store	%(64 * \r + 16 * \v)
@@ -161,7 +168,7 @@
 	.macro scale v, mantissas, half
 	local.get	\mantissas
 	i32x4.extend_\half\()_i16x8_u
-	local.set	30
+	local.set	32
 	scaled	0, \v
 	scaled	1, \v
 	.endm
@@ -188,22 +195,28 @@
 	.globl	matmul_pairs_run
 	.type	matmul_pairs_run,@function
 matmul_pairs_run:
-	.functype	matmul_pairs_run (i32, i32, i32, i32, i32, i32, i32) -> ()
-	.local	i32, i32, i32, i32, i32, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128
+	.functype	matmul_pairs_run (i32, i32, i32, i32, i32, i32, i32, i32) -> ()
+	.local	i32, i32, i32, i32, i32, i32, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128, v128
 	local.get	6
-	local.set	9
+	local.set	11
 	local.get	6
-	i32.const	2
-	i32.shl
+	i32.const	64
+	i32.mul
+	local.get	7
+	i32.add
+	local.set	8
+	local.get	6
+	i32.const	4
+	i32.mul
 	local.get	5
 	i32.add
 	local.set	6
-	place	7, 16
-	place	8, 4
+	place	9, 16
+	place	10, 4
 	place	3, 1
 	i32.const	1
 	i16x8.splat
-	local.set	31
+	local.set	33
 	loop
 	local.get	3
 	i32.load16_u	672:p2align=0
@@ -221,30 +234,32 @@ matmul_pairs_run:
 
 	local.get	2
 	i16x8.load8x8_u	0:p2align=3
-	local.set	32
+	local.set	34
 	local.get	2
 	i16x8.load8x8_u	8:p2align=3
-	local.set	33
-	local.get	8
+	local.set	35
+	local.get	10
 	i32.load	640:p2align=2
-	local.set	10
-	local.get	8
+	local.set	12
+	local.get	10
 	i32.load	644:p2align=2
-	local.set	11
-	scale	0, 32, low
-	scale	1, 32, high
-	scale	2, 33, low
-	scale	3, 33, high
+	local.set	13
+	scale	0, 34, low
+	scale	1, 34, high
+	scale	2, 35, low
+	scale	3, 35, high
 
 	step	1, 1024
 	step	2, 16
 	step	3, 680
 	step	5, 4
 	step	6, 4
-	step	7, 680
-	step	8, 680
-	step	9, -1
-	local.get	9
+	step	7, 64
+	step	8, 64
+	step	9, 680
+	step	10, 680
+	step	11, -1
+	local.get	11
 	br_if	0
 	end_loop
 	end_function

@@ -9,7 +9,8 @@ enum { PAIR = 2, VECTORS = FORMAT_BLOCK / 4 };
 // matmul_pairs.S tells.
 void matmul_pairs_run(v128_t acc[PAIR * VECTORS], const uint8_t *w,
                       const uint8_t *m, const struct matmul_panel *panel,
-                      uint32_t row, const int32_t *corr, uint32_t n);
+                      uint32_t row, const int32_t *corr, uint32_t n,
+                      const int8_t *q);
 
 // Where matmul_pairs.S looks.
 _Static_assert(sizeof(struct matmul_panel) == 680 &&
@@ -111,7 +112,8 @@ static void pair(int32_t *out, size_t ld, const struct matmul_input *in,
         acc[i] = wasm_i32x4_splat(0);
     matmul_pairs_run(acc, weight->w + (size_t)b * G * FORMAT_TILE,
                      weight->m + n * G, panel, t % MATMUL_PANEL_ROWS,
-                     in->corr + (size_t)t * G, G);
+                     in->corr + (size_t)t * G, G,
+                     in->q + (size_t)t * G * FORMAT_GROUP);
     for (uint32_t r = 0; r < PAIR; r++)
         finish_block(out + (t + r) * ld + n, acc + r * VECTORS,
                      in->e_max[t + r] + (int32_t)matmul_spare(G), weight, n,
@@ -166,5 +168,7 @@ void matmul_lay_pairs(struct matmul_panel *panels, uint32_t t, const int8_t *q,
         }
         panel->shift[r] = e_max - e[g] + spare;
         panel->wide[r] = wasm_v128_any_true(wide);
+        if (panel->wide[r])
+            matmul_panel_clear(panel, r);
     }
 }
