@@ -42,6 +42,18 @@ test('the same model gives the same files', () => {
   assert.deepEqual(files(one), files(two));
 });
 
+test('shards keep to a limit', () => {
+  const out = join(scratch, 'limited');
+  const r = split(demo, out, '--max-shard-bytes', '3M');
+  assert.equal(r.status, 0, r.err);
+  const shards = Object.entries(files(out)).filter(([name]) => name.endsWith('.safetensors'));
+  assert.ok(shards.length > 2);
+  for (const [name, text] of shards) assert.ok(Buffer.from(text, 'base64').length < 3 * 1024 * 1024 + 65536, name);
+  const small = split(demo, join(scratch, 'small'), '--max-shard-bytes', '100K');
+  assert.equal(small.status, 1);
+  assert.match(small.err, /synapse split: a shard of one layer has \d+ bytes, more than the limit of \d+/);
+});
+
 test('bad usage is told on stderr with status 2', () => {
   for (const [args, says] of /** @type {[string[], RegExp][]} */ ([
     [[], /HF_DIR and OUT_DIR are needed/],
