@@ -206,7 +206,7 @@ static void attention_is_close(void)
     static int32_t q[D], k[N][D], v[N][D], out[D], exp2_table[FORMAT_EXP2_LEN];
     struct attention_scratch scratch = {memory_new(PAGES * KV_PAGE, 4),
                                         memory_new(W, 4), memory_new(W, 8),
-                                        memory_new(W, 1)};
+                                        memory_new(ARCH_HEAD_MAX, 1)};
     struct attention how = {&engine_kernels_ref, exp2_table, D, 12 - 30};
     static double p[N];
 
@@ -222,7 +222,8 @@ static void attention_is_close(void)
             k[t][i] = (int32_t)random_word(t * D + i, 61) >> 17;
             v[t][i] = (int32_t)random_word(t * D + i, 62) >> (15 + t % 3);
         }
-        attention_store(&tiles[t / KV_PAGE], t % KV_PAGE, k[t], v[t], D);
+        attention_store(&tiles[t / KV_PAGE], t % KV_PAGE, k[t], v[t], D,
+                        &engine_kernels_ref);
     }
     for (uint32_t n = 1; n <= N; n += 233) {
         double total = 0, max = -1e9;

@@ -236,11 +236,13 @@ static bool check_quantise(struct data *d, const struct engine_kernels *twin)
 
     for (uint32_t n = 1; n <= VALUES_MAX; n += 1 + n / 3)
         for (int kind = 0; kind < 3 * N_KINDS; kind++) {
-            values(d, d->x, n, kind % N_KINDS);
+            int32_t *x = d->x + (n < VALUES_MAX ? kind % 2 : 0);
+
+            values(d, x, n, kind % N_KINDS);
             memset(d->want, POISON, VALUES_MAX + 64);
             memset(d->got, POISON, VALUES_MAX + 64);
-            if (engine_quantise_ref(q[0], e[0] + 1, corr[0] + 1, d->x, n) !=
-                    twin->quantise(q[1], e[1] + 1, corr[1] + 1, d->x, n) ||
+            if (engine_quantise_ref(q[0], e[0] + 1, corr[0] + 1, x, n) !=
+                    twin->quantise(q[1], e[1] + 1, corr[1] + 1, x, n) ||
                 memcmp(q[0], q[1], VALUES_MAX + 64) != 0 ||
                 memcmp(e[0], e[1], sizeof e[0]) != 0 ||
                 memcmp(corr[0], corr[1], sizeof corr[0]) != 0)

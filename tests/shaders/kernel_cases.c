@@ -502,7 +502,7 @@ static void store(struct cache *c, uint32_t page, uint32_t kv, uint32_t p,
     struct kv_tile tile = tile_get(c, page, kv, exps);
     uint32_t *at = c->words + (page * c->KV + kv) * (32 * c->D + 128);
 
-    attention_store(&tile, p, key, value, DIM);
+    attention_store(&tile, p, key, value, DIM, &engine_kernels_ref);
     for (uint32_t i = 0; i < 128; i++)
         at[32 * c->D + i] = exps[i];
 }
@@ -510,7 +510,7 @@ static void store(struct cache *c, uint32_t page, uint32_t kv, uint32_t p,
 static void put_head(uint32_t *to, const int32_t *q, uint32_t DIM, uint32_t D)
 {
     int8_t bytes[128] = {0};
-    uint8_t e = attention_quantise(bytes, q, DIM);
+    uint8_t e = attention_quantise(bytes, q, DIM, &engine_kernels_ref);
 
     memcpy(to, bytes, D);
     to[D / 4] = e;

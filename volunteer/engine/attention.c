@@ -7,7 +7,8 @@ enum {
     MIX_PAGES = 512 / KV_PAGE, // pages summed in 32 bits
 };
 
-uint8_t attention_quantise(int8_t *q, const int32_t *v, uint32_t n)
+// As a group of the table's, but of more values.
+static uint8_t quantise_long(int8_t *q, const int32_t *v, uint32_t n)
 {
     uint32_t max = 0;
 
@@ -24,20 +25,33 @@ uint8_t attention_quantise(int8_t *q, const int32_t *v, uint32_t n)
 
         q[i] = (int8_t)(x > 127 ? 127 : x < -127 ? -127 : x);
     }
+    memset(q + n, 0, ARCH_HEAD_MAX - n);
     return (uint8_t)e;
 }
 
+uint8_t attention_quantise(int8_t q[ARCH_HEAD_MAX], const int32_t *v,
+                           uint32_t n, const struct engine_kernels *kernels)
+{
+    uint8_t e;
+    int32_t corr; // not wanted
+
+    if (n > FORMAT_GROUP)
+        return quantise_long(q, v, n);
+    return kernels->quantise(q, &e, &corr, v, n);
+}
+
 void attention_store(const struct kv_tile *tile, uint32_t t, const int32_t *k,
-                     const int32_t *v, uint32_t head_dim)
+                     const int32_t *v, uint32_t head_dim,
+                     const struct engine_kernels *kernels)
 {
     uint32_t D = kv_width(head_dim);
-    int8_t q[ARCH_HEAD_MAX] = {0};
+    int8_t q[ARCH_HEAD_MAX];
 
-    tile->k_exp[t] = attention_quantise(q, k, head_dim);
-    for (uint32_t i = 0; i < D; i++)
-        tile->k[((t / 16) * (D / 4) + i / 4) * 64 + (t % 16) * 4 + i % 4] =
-            q[i];
-    tile->v_exp[t] = attention_quantise(q, v, head_dim);
+    tile->k_exp[t] = attention_quantise(q, k, head_dim, kernels);
+    for (uint32_t i = 0; i < D; i += 4)
+        memcpy(tile->k + ((t / 16) * (D / 4) + i / 4) * 64 + (t % 16) * 4,
+               q + i, 4);
+    tile->v_exp[t] = attention_quantise(q, v, head_dim, kernels);
     for (uint32_t i = 0; i < D; i++)
         tile->v[(t / 4) * D * 4 + i * 4 + t % 4] = q[i];
 }
@@ -136,9 +150,9 @@ void attention_head(int32_t *out, const int32_t *q, const struct kv_tile *tiles,
     uint32_t total = 0;
     uint8_t e_max = largest_exp(tiles, n);
 
-    memset(scratch->q, 0, D);
-    int32_t shift = attention_quantise(scratch->q, q, attention->head_dim) +
-                    attention->score_shift;
+    int32_t shift =
+        attention_quantise(scratch->q, q, attention->head_dim, kernels) +
+        attention->score_shift;
 
     for (uint32_t page = 0; page < n_pages; page++) {
         int32_t top =

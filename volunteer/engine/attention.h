@@ -9,7 +9,7 @@ struct attention_scratch {
     int32_t *scores; // n_ctx rounded up to KV_PAGE; aligned to 64
     int32_t *acc;    // kv_width(head_dim)
     int64_t *sum;    // kv_width(head_dim)
-    int8_t *q;       // kv_width(head_dim)
+    int8_t *q;       // ARCH_HEAD_MAX
 };
 
 // What every head of a layer shares.
@@ -20,13 +20,16 @@ struct attention {
     int32_t score_shift; // FORMAT_SCORE_Q less the fixed points of q and k
 };
 
-// Quantise n values (at most ARCH_HEAD_MAX) to one exponent, which is
-// returned (0..23): as engine_quantise_fn does for a group.
-uint8_t attention_quantise(int8_t *q, const int32_t *v, uint32_t n);
+// Quantise n values (at most ARCH_HEAD_MAX; not aligned) to one exponent, which
+// is returned (0..23): as engine_quantise_fn does for a group. q is padded with
+// zeros to kv_width(n); what follows may be overwritten.
+uint8_t attention_quantise(int8_t q[ARCH_HEAD_MAX], const int32_t *v,
+                           uint32_t n, const struct engine_kernels *kernels);
 
 // Store key and value of position t (0..63) in a tile.
 void attention_store(const struct kv_tile *tile, uint32_t t, const int32_t *k,
-                     const int32_t *v, uint32_t head_dim);
+                     const int32_t *v, uint32_t head_dim,
+                     const struct engine_kernels *kernels);
 
 // out (head_dim, in the fixed point of v) = attention of one query head over
 // positions 0 .. n-1 (n >= 1), the query's own being the last. tiles has one

@@ -89,7 +89,7 @@ static enum err workers_new(struct forward *f)
         a->scores = take(f, (size_t)pages * KV_PAGE, sizeof *a->scores);
         a->acc = take(f, D, sizeof *a->acc);
         a->sum = take(f, D, sizeof *a->sum);
-        a->q = take(f, D, sizeof *a->q);
+        a->q = take(f, ARCH_HEAD_MAX, sizeof *a->q);
         if (!w->row || !w->tiles || !a->scores || !a->acc || !a->sum || !a->q)
             return ERR_NOMEM;
     }
@@ -331,8 +331,8 @@ static void store_task(void *arg, uint32_t t, uint32_t worker)
         struct kv_tile tile =
             kv_tile(f->kv, row->slot, row->position / KV_PAGE, f->layer, h);
 
-        attention_store(&tile, row->position % KV_PAGE, k + h * D, v + h * D,
-                        D);
+        attention_store(&tile, row->position % KV_PAGE, k + h * D, v + h * D, D,
+                        f->kernels);
     }
 }
 
