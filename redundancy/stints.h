@@ -1,11 +1,15 @@
-// stints.h - the stints of one account that have ended and are not yet valid.
+// stints.h - the stints that one account has computed, or vouched for as a
+// checker, and that are not yet valid.
 //
-// A drawn stint is valid when its check agreed. An undrawn one is valid after
+// A drawn stint that the referee finds right is valid. Where a volunteer's
+// check agrees it is held, by its maker and by that one, who vouches for it:
+// two who lie together would do that. Undrawn and held ones are valid after
 // REDUN_WINDOW later stints of the account, when every drawn one among those
 // has agreed; or, where that cannot be waited for (the batch ends, the account
-// leaves, the log is full), after one more check, drawn among the undrawn, has
-// agreed. Where a drawn stint is wrong, the last REDUN_WINDOW undrawn are
-// checked too.
+// leaves, the log is full), undrawn ones after some of them, drawn once more,
+// were found right by the referee, and held ones when nothing else is left of
+// their batch. Where an account is found wrong, the referee checks all that it
+// has here.
 #ifndef REDUN_STINTS_H
 #define REDUN_STINTS_H
 
@@ -22,7 +26,8 @@ enum {
 
 enum redun_stint_state {
     REDUN_UNDRAWN,
-    REDUN_COVERED, // undrawn, and a check drawn for it has agreed
+    REDUN_HELD,    // a volunteer's check agreed
+    REDUN_COVERED, // valid: checks drawn for it have agreed
     REDUN_DRAWN,   // waits for its check
 };
 
@@ -32,9 +37,6 @@ struct redun_stint {
     enum redun_stint_state state;
     uint64_t covers; // if drawn by _settle: all with a smaller at; else 0
 };
-
-// The id of no stint.
-#define REDUN_STINT_NONE UINT64_MAX
 
 // Zero is empty. Oldest first.
 struct redun_stints {
@@ -47,22 +49,34 @@ struct redun_stints {
 MUST_USE enum err redun_stints_add(struct redun_stints *stints, uint64_t id,
                                    bool drawn);
 
-// The check of a drawn stint agreed: it is valid, and no more in here.
-// ERR_NOT_FOUND: id is not drawn.
-MUST_USE enum err redun_stints_agreed(struct redun_stints *stints, uint64_t id);
+// The account vouches for another's stint: it is held here, too. Errors as
+// above.
+MUST_USE enum err redun_stints_vouch(struct redun_stints *stints, uint64_t id);
 
-// It was wrong (or REDUN_STINT_NONE: the account was wrong about another's): it
-// is no more in here, and up to REDUN_WINDOW of the undrawn, the latest, are
-// drawn and put into ids. Returns how many.
-size_t redun_stints_lost(struct redun_stints *stints, uint64_t id,
-                         uint64_t ids[REDUN_WINDOW]);
+// The check of a drawn stint agreed. held: it was a volunteer's; otherwise the
+// stint is no more in here. ERR_NOT_FOUND: id is not drawn.
+MUST_USE enum err redun_stints_agreed(struct redun_stints *stints, uint64_t id,
+                                      bool held);
 
-// Draw one of the undrawn for all of them. ERR_NOT_FOUND: there is none.
-// random as for redun_draw.
+// It is valid, or has to be computed again: no more in here, if it was.
+void redun_stints_drop(struct redun_stints *stints, uint64_t id);
+
+// The account was wrong: all that is not drawn yet is drawn, and put into ids,
+// the latest first. Returns how many.
+size_t redun_stints_lost(struct redun_stints *stints,
+                         uint64_t ids[REDUN_STINTS_MAX]);
+
+// How many are undrawn.
+size_t redun_stints_undrawn(const struct redun_stints *stints);
+
+// Draw one of the undrawn, for all that is in here. ERR_NOT_FOUND: there is
+// none. random as for redun_draw.
 MUST_USE enum err redun_stints_settle(struct redun_stints *stints,
                                       uint32_t random, uint64_t *id);
 
-// Take out one undrawn stint that has become valid. ERR_NOT_FOUND.
-MUST_USE enum err redun_stints_valid(struct redun_stints *stints, uint64_t *id);
+// Take out one stint that has become valid; rest: or a held one, as nothing
+// else is left of the batch. ERR_NOT_FOUND.
+MUST_USE enum err redun_stints_valid(struct redun_stints *stints, bool rest,
+                                     uint64_t *id);
 
 #endif

@@ -6,6 +6,7 @@
 #define REDUN_TRUST_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -13,13 +14,20 @@ enum {
     REDUN_PROBATION = 3,         // longer by this factor after a strike
     REDUN_DRAW_LEAST = 50000,    // millionths: the least that is ever checked
     REDUN_DRAW_STRUCK = 1000000, // millionths, while it has a strike
-    REDUN_DRAW_MOST = 300000,    // millionths, where lies are common
     REDUN_DRAW_ALWAYS = 1000000, // millionths
-    REDUN_SEASON_CHECKS = 4000,
-    REDUN_SEASON_USUAL = 1500, // millionths of checks that find faults anyway
-    REDUN_SEASON_RISE = 100,   // the chance rises by this times the excess
-    REDUN_STRIKES_MAX = 3,     // so many ban
+    REDUN_SEASON_CHECKS = 2000,
+    REDUN_SEASON_LOST = 4,    // a check that finds a lie counts so much ...
+    REDUN_SEASON_BANNED = 2,  // ... and this less once that one is banned
+    REDUN_SEASON_USUAL = 350, // millionths of checks that find lies anyway
+    REDUN_SEASON_RISE = 60,   // the chance rises by this times the excess ...
+    REDUN_SEASON_STEEP = 6,  // ... and by this times its square, in 1/100
+    REDUN_SETTLE_MOST = 24,   // stints of which the share is drawn, at most
+    REDUN_SETTLE_REFEREE = 8, // a draw for so many is the referee's
+    REDUN_STRIKES_MAX = 3,    // so many ban
 };
+
+// Who was wrong gets no new work for so long, while there are others.
+#define REDUN_REST_MS (INT64_C(24) * 3600 * 1000)
 
 // A strike is forgotten after this long without another one.
 #define REDUN_STRIKE_MS (INT64_C(7) * 24 * 3600 * 1000)
@@ -45,16 +53,24 @@ static inline bool redun_trusted(uint32_t run, uint32_t strikes)
 
 // What checks that were drawn by chance have found lately, in the whole grid.
 struct redun_season {
-    uint32_t checks, lost;
+    uint32_t checks;
+    uint32_t lost; // in 1/REDUN_SEASON_LOST
 };
 
 // One more of them. Old ones count ever less: both are halved at
 // REDUN_SEASON_CHECKS.
 void redun_season_add(struct redun_season *season, bool lost);
 
+// Somebody is banned, and lies no more: part of what was found is taken back.
+void redun_season_ban(struct redun_season *season);
+
 // The least chance of a check, in millionths: 5 % where next to nothing is
-// found, more where lies are common, at most REDUN_DRAW_MOST.
+// found, up to all where lies are common.
 uint32_t redun_draw_least(const struct redun_season *season);
+
+// How many of an account's n undrawn stints are drawn where they cannot wait
+// any longer: one for all, and what the least chance has risen by.
+size_t redun_settle(size_t n, uint32_t least);
 
 // The chance of a check of its next stint, in millionths: certain while it is
 // not trusted, then max(least, 1/run), with strikes at least
@@ -68,6 +84,9 @@ bool redun_draw(uint32_t run, uint32_t strikes, uint32_t least,
 
 // A check of its work, or its check of another's, was right.
 void redun_trust_agreed(struct redun_trust *trust);
+
+// Does it get no new work at now, while there are others?
+bool redun_trust_rests(const struct redun_trust *trust, int64_t now_ms);
 
 // It lost a dispute at now: the run is 0, a strike is added, and the account is
 // banned at REDUN_STRIKES_MAX.

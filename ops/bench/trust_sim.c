@@ -24,8 +24,16 @@ struct host {
     struct redun_stints stints;
 };
 
+enum { NOBODY = UINT32_MAX };
+
+struct line {
+    enum answer answer;
+    uint32_t maker, voucher; // hosts; NOBODY
+    uint32_t keepers;        // of them, those with whom it is pending
+    bool open;               // in the queue
+};
+
 struct check {
-    uint32_t host;
     uint64_t stint;
     uint64_t due;
     bool referee; // nobody else is asked
@@ -39,8 +47,8 @@ struct grid {
     uint64_t tick;   // stints computed
     struct redun_season season;
     struct host *hosts;
-    uint8_t *answers; // by stint
-    uint32_t *wheel;  // hosts, each as often as it is fast
+    struct line *lines; // by stint
+    uint32_t *wheel;    // hosts, each as often as it is fast
     size_t n_wheel;
     uint32_t again; // stints to be computed once more
     struct check *queue;
@@ -99,19 +107,22 @@ static enum answer check(struct grid *g, const struct host *h,
 static void deliver(struct grid *g, uint64_t stint)
 {
     g->result.delivered++;
-    g->result.wrong += g->answers[stint] != RIGHT;
+    g->result.wrong += g->lines[stint].answer != RIGHT;
 }
 
-static void deliver_valid(struct grid *g, struct host *h)
+// What is valid with one of its keepers is final when it is with the other.
+// rest: as of redun_stints_valid.
+static void deliver_valid(struct grid *g, struct host *h, bool rest)
 {
     uint64_t stint;
 
-    while (redun_stints_valid(&h->stints, &stint) == ERR_OK)
-        deliver(g, stint);
+    while (redun_stints_valid(&h->stints, rest, &stint) == ERR_OK)
+        if (--g->lines[stint].keepers == 0)
+            deliver(g, stint);
 }
 
-static enum err queue_check(struct grid *g, uint32_t host, uint64_t stint,
-                            bool referee, bool chance)
+static enum err queue_check(struct grid *g, uint64_t stint, bool referee,
+                            bool chance)
 {
     if (g->n_queue == g->cap_queue) {
         size_t cap = g->cap_queue ? g->cap_queue * 2 : 1024;
@@ -122,88 +133,128 @@ static enum err queue_check(struct grid *g, uint32_t host, uint64_t stint,
         g->queue = queue;
         g->cap_queue = cap;
     }
+    if (g->lines[stint].open)
+        return ERR_OK;
+    g->lines[stint].open = true;
     g->queue[g->n_queue++] =
-        (struct check){host, stint, g->tick + CHECK_AFTER, referee, chance};
+        (struct check){stint, g->tick + CHECK_AFTER, referee, chance};
     return ERR_OK;
 }
 
-// A host who may check that one, or NULL.
-static struct host *checker(struct grid *g, uint32_t primary)
+// A host who may check that one, or NOBODY.
+static uint32_t checker(struct grid *g, uint32_t maker)
 {
     for (int i = 0; i < CHECKER_TRIES; i++) {
         uint32_t at = g->wheel[below(g, (uint32_t)g->n_wheel)];
         struct host *h = &g->hosts[at];
 
-        if (at != primary && !h->trust.banned &&
-            redun_may_check(trusted(g, &g->hosts[primary]), trusted(g, h)))
-            return h;
+        if (at != maker && !h->trust.banned &&
+            redun_may_check(trusted(g, &g->hosts[maker]), trusted(g, h)))
+            return at;
     }
-    return NULL;
+    return NOBODY;
 }
 
-// A dispute was lost, about this stint of its own or as a checker: a strike,
-// and what it has pending is checked by the referee.
-static enum err lost(struct grid *g, struct host *h, uint64_t stint)
+// A dispute was lost, about its work or as a checker: a strike, and what it has
+// pending is checked by the referee.
+static enum err lost(struct grid *g, uint32_t at)
 {
-    uint64_t ids[REDUN_WINDOW];
+    static uint64_t ids[REDUN_STINTS_MAX];
+    struct host *h = &g->hosts[at];
     bool was = h->trust.banned;
     enum err err = ERR_OK;
     size_t n;
 
     redun_trust_lost(&h->trust, now_ms(g));
     g->result.banned += h->trust.banned && !was;
+    if (h->trust.banned && !was)
+        redun_season_ban(&g->season);
     g->result.banned_honest += h->trust.banned && !was && h->kind == HONEST;
-    do { // all of it, if the host is banned
-        n = redun_stints_lost(&h->stints, stint, ids);
-        for (size_t i = 0; !err && i < n; i++)
-            err = queue_check(g, (uint32_t)(h - g->hosts), ids[i], true, false);
-    } while (!err && n == REDUN_WINDOW && h->trust.banned);
+    n = redun_stints_lost(&h->stints, ids);
+    for (size_t i = 0; !err && i < n; i++)
+        err = queue_check(g, ids[i], true, false);
     return err;
 }
 
-static enum err agreed(struct grid *g, const struct check *c)
+// Nobody has it pending any more.
+static void drop(struct grid *g, uint64_t stint)
 {
-    struct host *primary = &g->hosts[c->host];
-    enum err err = redun_stints_agreed(&primary->stints, c->stint);
+    struct line *l = &g->lines[stint];
 
-    redun_trust_agreed(&primary->trust);
+    redun_stints_drop(&g->hosts[l->maker].stints, stint);
+    if (l->voucher != NOBODY)
+        redun_stints_drop(&g->hosts[l->voucher].stints, stint);
+}
+
+// A volunteer's check agreed.
+static enum err vouched(struct grid *g, const struct check *c, uint32_t by)
+{
+    struct line *l = &g->lines[c->stint];
+    struct host *maker = &g->hosts[l->maker], *voucher = &g->hosts[by];
+    enum err err = redun_stints_agreed(&maker->stints, c->stint, true);
+
+    redun_trust_agreed(&maker->trust);
+    redun_trust_agreed(&voucher->trust);
     if (c->chance)
         redun_season_add(&g->season, false);
-    deliver(g, c->stint);
-    deliver_valid(g, primary);
+    if (!err)
+        err = redun_stints_vouch(&voucher->stints, c->stint);
+    l->voucher = by;
+    l->keepers = 2;
+    deliver_valid(g, maker, false);
+    return err;
+}
+
+// The referee says what it is.
+static enum err judged(struct grid *g, const struct check *c)
+{
+    struct line *l = &g->lines[c->stint];
+    struct host *maker = &g->hosts[l->maker];
+    uint32_t voucher = l->voucher;
+    enum err err;
+
+    g->result.referee++;
+    if (c->chance)
+        redun_season_add(&g->season, l->answer != RIGHT);
+    if (l->answer == RIGHT) {
+        redun_trust_agreed(&maker->trust);
+        err = redun_stints_agreed(&maker->stints, c->stint, false);
+        if (err == ERR_NOT_FOUND)
+            err = ERR_OK; // it was the voucher's only
+        drop(g, c->stint);
+        deliver(g, c->stint);
+        deliver_valid(g, maker, false);
+        if (voucher != NOBODY)
+            deliver_valid(g, &g->hosts[voucher], false);
+        return err;
+    }
+    g->again++;
+    drop(g, c->stint);
+    err = lost(g, l->maker);
+    if (!err && voucher != NOBODY)
+        err = lost(g, voucher);
     return err;
 }
 
 static enum err run_check(struct grid *g, const struct check *c)
 {
-    enum answer theirs = (enum answer)g->answers[c->stint];
-    struct host *other = c->referee ? NULL : checker(g, c->host);
+    struct line *l = &g->lines[c->stint];
+    uint32_t at = c->referee ? NOBODY : checker(g, l->maker);
     enum err err = ERR_OK;
+    enum answer own;
 
-    if (other) {
-        enum answer own = check(g, other, theirs);
-
-        g->result.checks++;
-        if (own == theirs && own != NOISE) {
-            redun_trust_agreed(&other->trust);
-            return agreed(g, c);
-        }
-        g->result.referee++;
-        if (own != RIGHT)
-            err = lost(g, other, REDUN_STINT_NONE);
-        else
-            redun_trust_agreed(&other->trust);
-    } else {
-        g->result.referee++;
-    }
-    if (err)
-        return err;
-    if (theirs == RIGHT)
-        return agreed(g, c);
-    g->again++;
-    if (c->chance)
-        redun_season_add(&g->season, true);
-    return lost(g, &g->hosts[c->host], c->stint);
+    l->open = false;
+    if (at == NOBODY)
+        return judged(g, c);
+    own = check(g, &g->hosts[at], l->answer);
+    g->result.checks++;
+    if (own == l->answer && own != NOISE)
+        return vouched(g, c, at);
+    if (own == RIGHT)
+        redun_trust_agreed(&g->hosts[at].trust);
+    else
+        err = lost(g, at);
+    return err ? err : judged(g, c);
 }
 
 static enum err run_due(struct grid *g, bool all)
@@ -229,30 +280,41 @@ static enum err one_stint(struct grid *g, uint64_t stint)
     do {
         at = g->wheel[below(g, (uint32_t)g->n_wheel)];
         h = &g->hosts[at];
-    } while (h->trust.banned);
-    g->answers[stint] = (uint8_t)work(g, h);
+    } while (h->trust.banned || redun_trust_rests(&h->trust, now_ms(g)));
+    g->lines[stint] = (struct line){work(g, h), at, NOBODY, 1, false};
     g->tick++;
     g->result.computed++;
     drawn = redun_draw(h->trust.run, strikes(g, h),
                        redun_draw_least(&g->season), draw32(g));
     err = redun_stints_add(&h->stints, stint, drawn);
     if (!err && drawn)
-        err = queue_check(g, at, stint, false, trusted(g, h));
-    deliver_valid(g, h);
+        err = queue_check(g, stint, false, trusted(g, h));
+    deliver_valid(g, h, false);
     return err ? err : run_due(g, false);
 }
 
-// The batch has ended: one more check for each host that has something pending.
+// The batch has ended: some more checks for each host that has something
+// pending, and then the rest.
 static enum err settle(struct grid *g)
 {
     enum err err = run_due(g, true);
     uint64_t stint;
 
+    for (uint32_t i = 0; !err && i < g->sim->n_hosts; i++) {
+        struct redun_stints *stints = &g->hosts[i].stints;
+        size_t undrawn = redun_stints_undrawn(stints);
+        size_t n = redun_settle(undrawn, redun_draw_least(&g->season));
+
+        for (; !err && n > 0; n--)
+            if (redun_stints_settle(stints, draw32(g), &stint) == ERR_OK)
+                err = queue_check(g, stint, undrawn >= REDUN_SETTLE_REFEREE,
+                                  true);
+    }
+    if (!err)
+        err = run_due(g, true);
     for (uint32_t i = 0; !err && i < g->sim->n_hosts; i++)
-        if (redun_stints_settle(&g->hosts[i].stints, draw32(g), &stint) ==
-            ERR_OK)
-            err = queue_check(g, i, stint, false, true);
-    return err ? err : run_due(g, true);
+        deliver_valid(g, &g->hosts[i], true);
+    return err;
 }
 
 static void people(struct grid *g)
@@ -282,9 +344,9 @@ enum err trust_sim_run(const struct trust_sim *sim,
     enum err err = ERR_OK;
 
     g.hosts = calloc(sim->n_hosts, sizeof *g.hosts);
-    g.answers = calloc(most, 1);
+    g.lines = calloc(most, sizeof *g.lines);
     g.wheel = calloc((size_t)sim->n_hosts * SPEEDS, sizeof *g.wheel);
-    if (!g.hosts || !g.answers || !g.wheel) {
+    if (!g.hosts || !g.lines || !g.wheel) {
         err = ERR_NOMEM;
         goto done;
     }
@@ -307,7 +369,7 @@ enum err trust_sim_run(const struct trust_sim *sim,
 done:
     free(g.queue);
     free(g.wheel);
-    free(g.answers);
+    free(g.lines);
     free(g.hosts);
     return err;
 }
