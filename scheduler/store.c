@@ -82,7 +82,8 @@ static void policy_text(struct sched_store *store)
              " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64
              " %" PRId64 " %d %d %d %d %" PRId64 " %d"
              " %" PRId64 " %" PRIu64 " %" PRIu32 " %" PRIu32 " %" PRIu32
-             " %" PRIu32 " %" PRIu32 " %" PRId64 " %d %" PRId64,
+             " %" PRIu32 " %" PRIu32 " %" PRId64 " %d %" PRId64
+             " %d %d %d %d %d %d %d %d %" PRId64,
              p->unit_ms, p->unit_seqs, p->units_held, p->first_new, p->max_new,
              p->first_lease_ms, p->lease_ms, p->lease_factor, p->progress_ms,
              p->referee_after_ms, p->sticky_ms, p->seen_ms, p->grace_ms,
@@ -90,7 +91,10 @@ static void policy_text(struct sched_store *store)
              REDUN_PROBATION, REDUN_WINDOW, REDUN_STRIKES_MAX, REDUN_STRIKE_MS,
              REDUN_SEASON_CHECKS, p->stage_ms, p->log_bytes, p->known,
              p->new_free, p->new_accounts, p->new_volunteers, p->new_units,
-             REDUN_ENTRY_WINDOW_MS, REDUN_ENTRY_BANNED, REDUN_ENTRY_BANNED_MS);
+             REDUN_ENTRY_WINDOW_MS, REDUN_ENTRY_BANNED, REDUN_ENTRY_BANNED_MS,
+             REDUN_DRAW_LEAST, REDUN_SEASON_LOST, REDUN_SEASON_BANNED,
+             REDUN_SEASON_USUAL, REDUN_SEASON_RISE, REDUN_SEASON_STEEP,
+             REDUN_SETTLE_MOST, REDUN_SETTLE_REFEREE, REDUN_REST_MS);
 }
 
 static void job_soon(struct sched_store *store)

@@ -34,7 +34,7 @@
 --   b:<id>       hash  a batch; see batch.lua
 --   b:<id>:s     set   its sequences that are not final
 --   b:<id>:res   list  its final lines in order of finality, packed
---   b:<id>:p, pend, left, a:<a>:p, a:<a>:d  see trust.lua
+--   b:<id>:p, b:<id>:h, pend, left, a:<a>:p, a:<a>:d  see trust.lua
 --   ka:<m>       list of known answers; see known.lua
 --   n:<block>    zset  accounts that an address block opened; see entry.lua
 --   dying        set   batches whose sequences are to be dropped
@@ -116,7 +116,9 @@ local POLICY = {
   'keep_ms', 'seed_ms', 'trust_run', 'probation', 'window', 'strikes',
   'strike_ms', 'season', 'stage_ms', 'log_bytes',
   'known', 'new_free', 'new_accounts', 'new_volunteers', 'new_units',
-  'entry_ms', 'entry_ban', 'entry_ban_ms',
+  'entry_ms', 'entry_ban', 'entry_ban_ms', 'draw_least', 'season_lost',
+  'season_banned', 'season_usual', 'season_rise', 'season_steep', 'settle_most',
+  'settle_referee', 'rest_ms',
 }
 
 function base.policy(text)

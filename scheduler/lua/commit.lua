@@ -102,7 +102,7 @@ function commit.plan(x, vid, v, u, results)
     local s = base.load(sequence.key(x, r[1]), 'b', 'm', 'st', 'ver', 'ep', 'u',
                         'lu', 'own', 'kv', 'np', 'mt', 'p', 'o', 'pr', 'sn',
                         'sp', 'ie', 'sx', 'sm', 'lp', 'tc', 'ct', 'cp', 'cw',
-                        'ck')
+                        'ck', 'ch', 'cov')
     local act = {r = r, s = s, res = res}
     if not alive(x, vid, s, r, u) then
       act.what = 'drop'
@@ -205,19 +205,23 @@ local function take_verdict(x, p, vid, v, act)
       R('HINCRBY', x.P .. 'acct:' .. cw[2], 'run', 1)
     end
   end
+  local agreed = s.ck and s.ck ~= '' and cmsgpack.unpack(s.ck) or {}
   if d[2] == 0 then
+    for _, c in ipairs(agreed) do sequence.blame(x, p, sid, c[2]) end
     return sequence.rollback(x, p, sid, d[4])
   end
   local red = tonumber(R('HGET', batch.key(x, s.b), 'red')) or 1
-  local agreed = s.ck and s.ck ~= '' and cmsgpack.unpack(s.ck) or {}
   local checker = {vid, v.a, v.name, v.be, referee}
-  if referee then known.keep(x, sid) end
-  if referee or #agreed + 2 >= red then
+  if referee then
+    known.keep(x, sid)
     return sequence.final(x, p, sid, checker)
   end
+  R('HINCRBY', x.P .. 'acct:' .. v.a, 'run', 1)
   table.insert(agreed, checker)
-  R('HSET', key, 'ck', cmsgpack.pack(agreed))
-  sequence.check(x, sid, s, x.now)
+  s.ck = cmsgpack.pack(agreed)
+  R('HSET', key, 'ck', s.ck)
+  if #agreed + 1 < red then return sequence.check(x, sid, s, x.now) end
+  trust.vouched(x, p, sid, s)
 end
 
 -- The volunteer could not do it.
@@ -320,7 +324,7 @@ function commit.apply(x, p, vid, v, u, plan, compute_us, random)
     if v.ref ~= '1' then base.ledger(x, v.a, 'unit') end
     base.count(x, 'units', 1)
   end
-  for id in pairs(x.ended) do trust.settle_batch(x, id, random) end
+  for id in pairs(x.ended) do trust.settle_batch(x, p, id, random) end
   R('ZREM', x.P .. 'units', u)
   R('SREM', volunteer.key(x, vid) .. ':u', u)
   entry.ended(x, v.block, u)

@@ -23,9 +23,9 @@
 --   bad packed map of accounts that were wrong about it
 --   av  volunteer that could not do it just now, to be avoided until avt
 --   fin "s" or "l" once it is finished; tc since when it waits for its check
---   cov, rf, ch  of a drawn one: what its check covers; "1": only the referee's;
---       "1": drawn by chance, from trusted accounts   ck  packed list of those
---       who checked it and agreed, if its batch wants more than one
+--   cov, rf, ch  of a drawn one: what its check covers; "1": only the referee's,
+--       "2": others' only if late; "1": drawn by chance, from trusted accounts
+--   ck  packed list of the volunteers who checked it and agreed, or ""
 --   ct, cp, cw   tokens, fingerprints of the checker that differed, and who
 -- It is deleted when it is final.
 local GROUP = {q = 'n_q', r = 'n_r', c = 'n_c', k = 'n_c', d = 'n_c', x = 'n_c',
@@ -168,7 +168,8 @@ end
 -- holds the next one is blamed.
 function sequence.rollback(x, p, sid, keep)
   local key = sequence.key(x, sid)
-  local s = base.load(key, 'b', 'm', 'st', 'o', 'pr', 'lp', 'sn', 'ch', 'np')
+  local s = base.load(key, 'b', 'm', 'st', 'o', 'pr', 'lp', 'sn', 'ch', 'ck',
+                      'np')
   local stints = {}
   trust.undo(x, p, sid, s)
   stage.drop(x, sid, s)
@@ -216,8 +217,8 @@ end
 
 local CHECKS_MAX = 8 -- that a record tells
 
--- Its line is confirmed: record, credit, forget. checker: {volunteer, account,
--- name, backend, referee}, or nil if what followed it was enough. stages: those
+-- Its line is confirmed: record, credit, forget. checker: the referee who found
+-- it right, {volunteer, account, name, backend, referee}, or nil. stages: those
 -- who checked one of its stages, and have been credited: the same, then the
 -- stage's boundaries.
 function sequence.final(x, p, sid, checker, stages)
@@ -240,27 +241,23 @@ function sequence.final(x, p, sid, checker, stages)
     base.ledger(x, t[2], 'work', sequence.worth(s, t, m))
   end
   local checkers = s.ck and s.ck ~= '' and cmsgpack.unpack(s.ck) or {}
-  if checker then
-    table.insert(checkers, checker)
-    R('HINCRBY', x.P .. 'b:' .. s.b, 'n_ct', n_tokens)
-  end
+  if checker then table.insert(checkers, checker) end
+  if checkers[1] then R('HINCRBY', x.P .. 'b:' .. s.b, 'n_ct', n_tokens) end
   for _, c in ipairs(checkers) do
     if not c[5] then
       base.ledger(x, c[2], 'check', (s.np + n_tokens - 1) * m.cr / 1000)
-      R('HINCRBY', x.P .. 'acct:' .. c[2], 'run', 1)
     end
   end
   for _, c in ipairs(stages or {}) do
     if #checkers < CHECKS_MAX then table.insert(checkers, c) end
   end
-  if stages then checker = checkers[1] end
+  local last = checkers[stages and 1 or #checkers]
   batch.final(x, s, n_tokens,
     struct.pack('<I8I1I1I1I1I4I4I8', s.l, 0, s.fin == 's' and 0 or 1,
                 (s.sg == '1' and 1 or 0) + near, n, s.np, n_tokens, x.now) ..
     s.sm:sub(13, 20) .. base.str(s.cid) .. base.str('') .. base.str(s.o) ..
     base.str(s.lp) .. base.str(s.sx) .. base.str(s.blob) .. base.str(m.name) ..
-    base.str(checker and checker[3] or '') ..
-    base.str(checker and checker[4] or '') ..
+    base.str(last and last[3] or '') .. base.str(last and last[4] or '') ..
     base.str(receipt.record(x, s, checkers)) .. makers ..
     (near > 0 and classes or ''))
   sequence.forget(x, sid, s)

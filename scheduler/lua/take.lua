@@ -71,10 +71,12 @@ local function add_checks(x, c)
   local first, next, last = {}, {}, {}
   for _, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
     local s = base.load(sequence.key(x, sid), 'sn', 'bad', 'av', 'avt', 'ck',
-                        'rf')
+                        'rf', 'tc')
+    local late = tonumber(s.tc) and tonumber(s.tc) <= x.now - c.p.referee_after_ms
     if not s.sn then
       sequence.uncheck(x, sid, c.m)
-    elseif sequence.avoids(x, s, c.vid) or s.rf == '1' and refs then
+    elseif sequence.avoids(x, s, c.vid) or
+           refs and (s.rf == '1' or s.rf == '2' and not late) then
       c.refused = true
     else
       local fits, other = place.fits(x, c, s)
@@ -125,7 +127,7 @@ local function add_overdue(x, c)
     local since = tonumber(s.tc)
     if not s.sn then
       sequence.uncheck(x, sid, c.m)
-    elseif s.rf == '1' or since <= due or
+    elseif s.rf == '1' or s.rf == '2' or since <= due or
            place.best(x, c, s) == 0 then
       if add(x, c, sid, 'c') then c.fresh = c.fresh + 1 end
     else
@@ -137,6 +139,10 @@ end
 -- Sequences without an owner. Those about which this account was wrong before
 -- go to others while there are any.
 local function add_queued(x, c, queue)
+  if R('EXISTS', queue) == 1 and trust.rests(x, c.p, c.v.a, c.m) then
+    c.refused = true
+    return
+  end
   for _, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
     if not room(c) then return end
     local s = base.load(sequence.key(x, sid), 'bad', 'av', 'avt')

@@ -8,13 +8,16 @@
 -- there under another name (trust.maker), and only the ban is its own.
 -- An item is a finished line "<n>", or a stage "<n>:<f>" of one that ran over
 -- several volunteers (verify.lua): what is drawn, checked and valid as a whole.
---   a:<a>:p  zset  its items that are finished, undrawn -> number of its stint
+--   a:<a>:p  zset  its items that are finished, undrawn -> number of its stint;
+--                  and lines that are held: a volunteer's check agreed. They are
+--                  here for their makers and for those who vouch for them
 --   a:<a>:d  zset  its items that are drawn and not yet checked -> the same
 --   b:<id>:p set   items of a batch that are finished, undrawn
+--   b:<id>:h set   lines of a batch that are held
 --   pend     set   batches with such lines    left  set of accounts that left
---   In g: sc, sl  season (checks drawn by chance, lost)   cwn, cwm  checks that
---   were given out, the longest that one had waited for that, ms   tight  when the
---   log last had no room for another line
+--   In g: sc, sl  season (checks drawn by chance, lost times p.season_lost)
+--   cwn, cwm  checks that were given out, the longest that one had waited for
+--   that, ms   tight  when the log last had no room for another line
 
 local function account(x, a) return x.P .. 'acct:' .. a end
 local function pending(x, a) return x.P .. 'a:' .. a .. ':p' end
@@ -43,6 +46,15 @@ function trust.makers(stints, e, last)
   return list
 end
 
+-- ... and those who vouch for it. s has sn, ck.
+local function keepers(s)
+  local list = trust.makers(s.sn)
+  for _, c in ipairs(s.ck and s.ck ~= '' and cmsgpack.unpack(s.ck) or {}) do
+    if not c[5] then table.insert(list, c[2]) end
+  end
+  return list
+end
+
 local function strikes(x, p, t)
   local n = tonumber(t.st) or 0
   if n == 0 then return 0 end
@@ -56,6 +68,24 @@ end
 
 function trust.banned(x, a)
   return R('HGET', account(x, a), 'ban') == '1'
+end
+
+-- Does account a get no new lines of model m: it was wrong lately, and there are
+-- others who have the model and were not?
+local HOLDERS = 32 -- that are looked at
+local function rests(x, p, a)
+  local t = base.load(account(x, a), 'st', 'stt', 'ban')
+  return t.ban == '1' or (tonumber(t.st) or 0) > 0 and x.now - t.stt < p.rest_ms
+end
+
+function trust.rests(x, p, a, m)
+  if not rests(x, p, a) then return false end
+  local whole = stage.holders_key(x, m, 0, R('HGET', x.P .. 'm:' .. m, 'span'))
+  for _, id in ipairs(R('SRANDMEMBER', whole, HOLDERS)) do
+    local v = base.load(volunteer.key(x, id), 'a', 'ref')
+    if v.a and v.ref ~= '1' and not rests(x, p, v.a) then return true end
+  end
+  return false
 end
 
 -- What C needs for draws: season, then for each item how many made it, and of
@@ -77,16 +107,28 @@ end
 function trust.season(x, p, lost)
   local g = x.P .. 'g'
   local n = R('HINCRBY', g, 'sc', 1)
-  local l = R('HINCRBY', g, 'sl', lost and 1 or 0)
+  local l = R('HINCRBY', g, 'sl', lost and p.season_lost or 0)
   if n >= p.season then
     R('HSET', g, 'sc', math.floor(n / 2), 'sl', math.floor((l + 1) / 2))
   end
 end
 
+-- As redun_settle: how many of n undrawn stints are drawn once more.
+local function settle_count(x, p, n)
+  local g = base.load(x.P .. 'g', 'sc', 'sl')
+  local found = math.floor((g.sl or 0) * 1000000 /
+    (((g.sc or 0) + math.floor(p.season / 32)) * p.season_lost))
+  local e = math.max(found - p.season_usual, 0)
+  local more = math.min(e * p.season_rise + math.floor(e * e * p.season_steep / 100),
+                        1000000 - p.draw_least)
+  return math.min(n, 1 + math.floor(math.min(n, p.settle_most) * more / 1000000))
+end
+
 local function out_of_pending(x, item, b)
-  local set = x.P .. 'b:' .. b .. ':p'
-  R('SREM', set, item)
-  if R('EXISTS', set) == 0 then R('SREM', x.P .. 'pend', b) end
+  local set = x.P .. 'b:' .. b
+  R('SREM', set .. ':p', item)
+  R('SREM', set .. ':h', item)
+  if R('EXISTS', set .. ':p', set .. ':h') == 0 then R('SREM', x.P .. 'pend', b) end
 end
 
 -- The line of an item, and the first boundary of its stage or nil.
@@ -97,7 +139,7 @@ end
 
 local function makers_of(x, item)
   if select(2, parts(item)) then return verify.makers(x, item) end
-  return trust.makers(R('HGET', sequence.key(x, item), 'sn'))
+  return keepers(base.load(sequence.key(x, item), 'sn', 'ck'))
 end
 
 -- A finished item is drawn, or not, among those of its makers. Returns whether
@@ -112,7 +154,7 @@ function trust.enter(x, p, item, makers, is_drawn)
   return chance
 end
 
--- An undrawn item of batch b becomes a drawn one.
+-- An undrawn or held item of batch b becomes a drawn one.
 function trust.redraw(x, item, makers, b)
   for _, a in ipairs(makers) do
     local at = R('ZSCORE', pending(x, a), item)
@@ -141,22 +183,25 @@ function trust.leave(x, item, makers, b)
   out_of_pending(x, item, b)
 end
 
--- A finished, undrawn item is to be checked after all. referee: by nobody else.
--- covers: map of account -> its stints up to this number are valid once the
--- check has agreed.
+-- A finished item that is not drawn is to be checked after all. referee: "1" by
+-- nobody else, "2" by others only if it is late, "". covers: map of account ->
+-- its stints up to this number are valid once the checks of them have agreed.
+-- One that all who are there have vouched for stays as it is without a referee.
 local function draw(x, item, covers, referee)
   local sid, f = parts(item)
   if f then return verify.draw(x, sid, f, covers, referee) end
   local key = sequence.key(x, sid)
-  local s = base.load(key, 'b', 'm', 'st', 'sn', 'own')
-  if s.st ~= 'p' then return end
-  trust.redraw(x, sid, trust.makers(s.sn), s.b)
-  R('HSET', key, 'cov', cmsgpack.pack(covers), 'rf', referee and '1' or '', 'ch',
-    '')
+  local s = base.load(key, 'b', 'm', 'st', 'sn', 'own', 'ck', 'bad', 'cw')
+  if s.st ~= 'p' or s.ck ~= '' and R('SCARD', x.P .. 'refs') == 0 and
+     place.others(x, place.involved(s)) <= 0 then
+    return
+  end
+  trust.redraw(x, sid, keepers(s), s.b)
+  R('HSET', key, 'cov', cmsgpack.pack(covers), 'rf', referee, 'ch', '')
   sequence.check(x, sid, s, x.now)
 end
 
--- One maker's stints of a pending item are valid; if all are, so is the item.
+-- A pending item is valid with one of those who keep it; if it is with all, it is.
 local function valid(x, p, item, a)
   local sid, f = parts(item)
   local s = base.load(sequence.key(x, sid), 'b', 'st')
@@ -172,6 +217,7 @@ end
 
 -- Items of account a that have waited long enough, or are covered up to upto.
 function trust.advance(x, p, a, upto)
+  if upto and R('ZCOUNT', drawn(x, a), '-inf', upto) > 0 then upto = nil end
   while true do
     local head = R('ZRANGE', pending(x, a), 0, 0, 'WITHSCORES')
     if not head[1] then return end
@@ -201,12 +247,36 @@ function trust.ended(x, p, sid, s, is_drawn)
   for _, a in ipairs(makers) do trust.advance(x, p, a) end
 end
 
--- The check of a drawn line agreed (it is final already; s as it was).
+local function covers_of(s)
+  return s.cov and s.cov ~= '' and cmsgpack.unpack(s.cov) or {}
+end
+
+-- The referee has found a drawn line right (it is final already; s as it was).
 function trust.agreed(x, p, sid, s)
-  local covers = s.cov and s.cov ~= '' and cmsgpack.unpack(s.cov) or {}
-  local makers = trust.makers(s.sn)
-  trust.passed(x, p, sid, makers, s.ch == '1')
-  for _, a in ipairs(makers) do trust.advance(x, p, a, covers[a]) end
+  local covers = covers_of(s)
+  trust.passed(x, p, sid, trust.makers(s.sn), s.ch == '1')
+  for _, a in ipairs(keepers(s)) do trust.advance(x, p, a, covers[a]) end
+end
+
+-- Volunteers have: it is held, by its makers and by those who vouch for it, as two
+-- who lie together would. s has b, m, st, sn, ch, cov, ck.
+function trust.vouched(x, p, sid, s)
+  local at, covers = {}, covers_of(s)
+  for _, a in ipairs(keepers(s)) do
+    at[a] = R('ZSCORE', drawn(x, a), sid) or
+      (tonumber(R('HGET', account(x, a), 'n')) or 0) + 1
+  end
+  trust.passed(x, p, sid, trust.makers(s.sn), s.ch == '1')
+  R('HSET', sequence.key(x, sid), 'u', '', 'own', '', 'kv', 0, 'cov', '', 'rf', '',
+    'ch', '')
+  sequence.move(x, sid, s, 'p')
+  R('SADD', x.P .. 'b:' .. s.b .. ':h', sid)
+  R('SADD', x.P .. 'pend', s.b)
+  for a, number in pairs(at) do
+    R('ZREM', drawn(x, a), sid)
+    R('ZADD', pending(x, a), number, sid)
+  end
+  for _, a in ipairs(keepers(s)) do trust.advance(x, p, a, covers[a]) end
 end
 
 -- A check starts, ms after the line was drawn.
@@ -224,7 +294,8 @@ end
 
 -- Out of all that is kept here.
 function trust.drop(x, sid, s)
-  trust.leave(x, sid, trust.makers(s.sn), s.b)
+  local ck = s.ck or R('HGET', sequence.key(x, sid), 'ck')
+  trust.leave(x, sid, keepers({sn = s.sn, ck = ck}), s.b)
 end
 
 -- A banned account's volunteers lose all that they hold, and count no more as
@@ -232,6 +303,8 @@ end
 local function ban(x, p, a)
   R('HSET', account(x, a), 'ban', '1')
   entry.banned(x, p, a)
+  local lost = tonumber(R('HGET', x.P .. 'g', 'sl')) or 0
+  R('HSET', x.P .. 'g', 'sl', math.max(lost - p.season_banned, 0))
   R('HDEL', x.P .. 'oa', a)
   base.count(x, 'bans', 1)
   for _, id in ipairs(R('ZRANGE', x.P .. 'vols', 0, -1)) do
@@ -249,35 +322,42 @@ function trust.lost(x, p, a)
   local n = strikes(x, p, t) + 1
   R('HSET', account(x, a), 'run', 0, 'st', n, 'stt', x.now)
   for _, item in ipairs(R('ZREVRANGE', pending(x, a), 0, -1)) do
-    draw(x, item, {}, true)
+    draw(x, item, {}, '1')
   end
   if n >= p.strikes and not trust.banned(x, trust.account(a)) then
     ban(x, p, trust.account(a))
   end
 end
 
--- Draw one of these items for all that account a has pending.
-local function settle(x, a, items, random)
-  local item = items[random % #items + 1]
-  local last = R('ZREVRANGE', pending(x, a), 0, 0, 'WITHSCORES')
-  if not last[1] then return end -- drawn for another maker just now
-  draw(x, item, {[a] = tonumber(last[2])}, false)
+-- Draw some of these undrawn items for all that account a has pending.
+local function settle(x, p, a, items, random)
+  local n, k = #items, settle_count(x, p, #items)
+  local upto = tonumber(R('HGET', account(x, a), 'n'))
+  for i = 0, k - 1 do
+    draw(x, items[(random + math.floor(i * n / k)) % n + 1], {[a] = upto},
+         n >= p.settle_referee and '2' or '')
+  end
 end
 
 -- A batch of which nothing moves any more but pending items, or whose lines keep
--- the log full: one more check for each of their makers. random: 32 bits of the
--- call.
+-- the log full: some more checks for each of the makers of undrawn ones. When only
+-- held ones are left, they are final. random: 32 bits of the call.
 local LOOK, TIGHT_MS = 300, 2000
-function trust.settle_batch(x, id, random)
+function trust.settle_batch(x, p, id, random)
   local b = x.P .. 'b:' .. id
   local t = base.load(b, 'closed', 'st', 'n_q', 'n_r', 'n_c', 'n_p')
-  local n = R('SCARD', b .. ':p')
-  if n == 0 then R('SREM', x.P .. 'pend', id) end
+  local n, held = R('SCARD', b .. ':p'), R('SCARD', b .. ':h')
+  if n + held == 0 then R('SREM', x.P .. 'pend', id) end
   local ends = t.closed == '1' and t.st == '1' and
     tonumber(t.n_q) + tonumber(t.n_r) == 0 and
     tonumber(t.n_c) <= (tonumber(t.n_p) or 0)
   local tight = not ends and
     x.now - (tonumber(R('HGET', x.P .. 'g', 'tight')) or 0) < TIGHT_MS
+  if n == 0 and held > 0 and ends then
+    for _, sid in ipairs(R('SRANDMEMBER', b .. ':h', LOOK)) do
+      sequence.final(x, p, sid, nil)
+    end
+  end
   if n == 0 or not ends and not tight then return end
   local by = {}
   for _, item in ipairs(R('SRANDMEMBER', b .. ':p', LOOK)) do
@@ -295,18 +375,22 @@ function trust.settle_batch(x, id, random)
     if ends or R('EXISTS', drawn(x, a)) == 0 then table.insert(order, a) end
   end
   table.sort(order)
-  for _, a in ipairs(order) do settle(x, a, by[a], random) end
+  for _, a in ipairs(order) do settle(x, p, a, by[a], random) end
 end
 
 -- Batches that have ended but for pending lines, and accounts that have left.
 function trust.sweep(x, p, random, limit)
   for _, id in ipairs(R('SRANDMEMBER', x.P .. 'pend', limit)) do
-    trust.settle_batch(x, id, random)
+    trust.settle_batch(x, p, id, random)
   end
   for _, a in ipairs(R('SRANDMEMBER', x.P .. 'left', limit)) do
-    local items = R('ZRANGE', pending(x, a), 0, -1)
+    local items = {}
+    for _, item in ipairs(R('ZRANGE', pending(x, a), 0, -1)) do
+      local ck = R('HGET', sequence.key(x, item), 'ck') -- none of a stage
+      if not ck or ck == '' then table.insert(items, item) end
+    end
     if #items > 0 and R('HEXISTS', x.P .. 'oa', trust.account(a)) == 0 then
-      settle(x, a, items, random)
+      settle(x, p, a, items, random)
     end
     R('SREM', x.P .. 'left', a)
   end

@@ -193,7 +193,7 @@ function verify.draw(x, sid, f, covers, referee)
   local V = s.b and load(G, f)
   if not V or V.st ~= 'p' then return end
   trust.redraw(x, verify.item(sid, f), makers(s, G, f), s.b)
-  V.cov, V.rf, V.ch = cmsgpack.pack(covers), referee and '1' or '', ''
+  V.cov, V.rf, V.ch = cmsgpack.pack(covers), referee, ''
   wait(x, sid, s, G, f, V, x.now)
   settle(x, sid, s, G)
 end
@@ -317,12 +317,13 @@ local function add_checks(x, c)
     if not s then
       unqueue(x, item:match('%d+'), c.m, c.f, c.e)
     elseif c.v.ref == '1' then
-      if V.rf == '1' or V.tc <= due or place.best(x, c, s) == 0 then
+      if V.rf ~= '' or V.tc <= due or place.best(x, c, s) == 0 then
         table.insert(first, item)
       else
         c.next_ms = math.min(c.next_ms, math.max(V.tc - due, 20))
       end
-    elseif sequence.avoids(x, s, c.vid) or V.rf == '1' and c.refs then
+    elseif sequence.avoids(x, s, c.vid) or
+           c.refs and (V.rf == '1' or V.rf == '2' and V.tc > due) then
       c.refused = true
     else
       local fits, other = place.fits(x, c, s)
@@ -468,7 +469,7 @@ function verify.wanted(x, vid, v, ask, p)
         c.online = holders(x, c)
         for _, item in ipairs(R('ZRANGE', x.P .. queue(m, f, e), 0, SCAN - 1)) do
           local s, V = look(x, c, item)
-          if s and (V.rf == '1' or V.tc <= due or place.best(x, c, s) == 0) then
+          if s and (V.rf ~= '' or V.tc <= due or place.best(x, c, s) == 0) then
             return m, f, e
           elseif s then
             ask.next_ms = math.min(ask.next_ms or p.retake_ms,

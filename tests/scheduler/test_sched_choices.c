@@ -151,10 +151,11 @@ static void some_final(struct world *w)
     CHECK(world_redis(w, "HGET " CELL "b:batch_1:g 0:n") > 0);
 }
 
+// One who computes, and the referee, whose word is final at once.
 static void volunteers(struct world *w, struct fake f[2])
 {
     for (int i = 0; i < 2; i++) {
-        fake_join(&f[i], w, i + 1, (uint8_t)(i + 1), false);
+        fake_join(&f[i], w, i + 1, (uint8_t)(i + 1), i == 1);
         f[i].slots = 1;
         fake_go(&f[i]);
     }

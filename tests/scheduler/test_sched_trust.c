@@ -300,8 +300,50 @@ static void blame_goes_to_the_stint_that_is_wrong(void)
     stop_all(&w, f + 1, 3);
 }
 
+// Two liars vouch for each other's lines; one is caught about another line, by
+// an honest volunteer, before their batch has ended.
+static void liars_who_vouch_for_each_other_get_nothing_through(void)
+{
+    for (uint32_t redundancy = 1; redundancy <= 2; redundancy++) {
+        struct world w;
+        struct fake f[4];
+        struct standing s;
+
+        world_init(&w, NULL);
+        w.redundancy = redundancy;
+        for (int i = 0; i < 3; i++) {
+            fake_join(&f[i], &w, i + 1, (uint8_t)(i + 1), false);
+            f[i].mode = i < 2 ? FAKE_WRONG_TOKEN : FAKE_HONEST;
+        }
+        fake_join(&f[3], &w, 9, 9, true);
+        f[0].slots = f[1].slots = 2;
+        for (int i = 1; i <= 2;
+             i++) // those who have no trust are checked always
+            earned(&w, redundancy == 1 && i == 1 ? 7 : i);
+        world_batch(&w, "batch_1", LINES, false);
+        fake_go(&f[0]);
+        fake_go(&f[1]);
+        for (int i = 0;
+             i < 3000 && world_redis(&w, "SCARD " CELL "b:batch_1:h") == 0; i++)
+            world_run(&w, 1);
+        CHECK(world_redis(&w, "SCARD " CELL "b:batch_1:h") > 0); // vouched for
+        CHECK_EQ(world_redis(&w, "LLEN " CELL "b:batch_1:res"), 0);
+        earned(&w, 3);
+        fake_go(&f[2]);
+        fake_go(&f[3]);
+        fakes_until_final(&w, "batch_1", 8000);
+        world_check(&w, "batch_1", LINES, false, true);
+        s = standing_of(&w);
+        CHECK(s.disagreements[1] > 0 && s.disagreements[2] > 0);
+        CHECK_EQ(s.disagreements[3], 0);
+        fakes_output(&w, "batch_1");
+        stop_all(&w, f, 4);
+    }
+}
+
 int main(void)
 {
+    liars_who_vouch_for_each_other_get_nothing_through();
     blame_goes_to_the_stint_that_is_wrong();
     a_liar_is_caught_and_named();
     a_checker_that_lies_loses();
