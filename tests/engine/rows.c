@@ -6,6 +6,8 @@
 #include "synthetic.h"
 #include "units.h"
 
+enum { LINE = 32 }; // rows of a sequence
+
 struct rows {
     struct synthetic models[SYNTHETIC_KINDS];
     struct engine *engines[SYNTHETIC_KINDS];
@@ -45,12 +47,11 @@ const uint8_t *rows_piece(struct rows *rows, uint32_t i)
 {
     uint32_t kind = i % SYNTHETIC_KINDS;
     struct engine *engine = rows->engines[kind];
-    uint32_t context = engine_config(engine)->n_ctx;
     struct syn1_result_seq r;
     uint32_t at = 0;
 
-    while (at < ROWS_SEQ) { // as many sequences as the context asks for
-        uint32_t n = ROWS_SEQ - at < context ? ROWS_SEQ - at : context;
+    while (at < ROWS_SEQ) {
+        const uint32_t n = LINE;
         struct units_seq *seq = &rows->seq;
 
         memset(seq, 0, sizeof *seq);

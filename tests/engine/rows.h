@@ -17,9 +17,9 @@ struct rows;
 struct rows *rows_new(const struct engine_kernels *kernels);
 void rows_free(struct rows *rows);
 
-// The ROWS_LEN bytes of piece number i, valid until the next call: a sequence
-// of ROWS_SEQ rows of one of the models, its tokens predicted, which are mixed
-// into the fingerprints. NULL: it failed.
+// The ROWS_LEN bytes of piece number i, valid until the next call: short
+// sequences of one of the models, ROWS_SEQ rows in all, with the tokens that
+// are predicted mixed into the fingerprints. NULL: it failed.
 const uint8_t *rows_piece(struct rows *rows, uint32_t i);
 
 #endif
