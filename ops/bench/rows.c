@@ -1,8 +1,9 @@
 // rows - fingerprints of many rows by one set of kernels, on stdout.
 //
-//   rows ref|avx2|best PIECES
+//   rows ref|avx2|best FIRST PIECES
 //
-// PIECES times ROWS_LEN bytes, as tests/engine/rows.h says.
+// ROWS_LEN bytes for each piece from number FIRST on, as tests/engine/rows.h
+// says.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,20 +21,22 @@ int main(int argc, char **argv)
                 {"avx2", ENGINE_ISA_AVX2},
                 {"best", ENGINE_ISA_BEST}};
     const struct engine_kernels *kernels = NULL;
-    long pieces = argc == 3 ? strtol(argv[2], NULL, 10) : 0;
+    long first = argc == 4 ? strtol(argv[2], NULL, 10) : -1;
+    long pieces = argc == 4 ? strtol(argv[3], NULL, 10) : 0;
     struct rows *rows;
     int bad = 0;
 
-    for (size_t i = 0; argc == 3 && i < sizeof sets / sizeof *sets; i++)
+    for (size_t i = 0; argc == 4 && i < sizeof sets / sizeof *sets; i++)
         if (strcmp(argv[1], sets[i].name) == 0)
             kernels = engine_kernels_pick(sets[i].isa);
-    if (!kernels || pieces < 1 || pieces > PIECES_MAX) {
-        fprintf(stderr, "usage: rows ref|avx2|best PIECES\n");
+    if (!kernels || first < 0 || first > PIECES_MAX || pieces < 1 ||
+        pieces > PIECES_MAX) {
+        fprintf(stderr, "usage: rows ref|avx2|best FIRST PIECES\n");
         return 2;
     }
     rows = rows_new(kernels);
     for (long i = 0; rows && !bad && i < pieces; i++) {
-        const uint8_t *prints = rows_piece(rows, (uint32_t)i);
+        const uint8_t *prints = rows_piece(rows, (uint32_t)(first + i));
 
         bad = !prints || fwrite(prints, ROWS_LEN, 1, stdout) != 1;
     }
