@@ -54,3 +54,13 @@ test('pending credit says how much of what waits for what', async () => {
     'Pending: 12 credit for 1 line, until recomputed by somebody else; 34 credit for 2 lines, until checks of later work agree.');
   assert.match(pendingWords([{ reason: 'new one', lines: 3, credit: 5 }]), /until confirmed/);
 });
+
+test('how hard a device works is a share of its processor: threads first, then pauses', async () => {
+  const { effortOf, threadsMost } = await import('../../volunteer/web/effort.mjs');
+  /** @type {[number, number, number, number][]} most, percent, threads, duty */
+  const table = [[1, 100, 1, 1], [1, 25, 1, 0.25], [2, 25, 1, 0.5], [2, 50, 1, 1], [2, 100, 2, 1], [3, 50, 2, 0.75], [8, 25, 2, 1], [16, 100, 16, 1]];
+  for (const [most, percent, threads, duty] of table) assert.deepEqual(effortOf(percent, most), { threads, duty });
+  const features = /** @type {any} */ ({ cores: 64, isolated: true });
+  assert.equal(threadsMost(features), 16);
+  assert.equal(threadsMost({ ...features, isolated: false }), 1);
+});
