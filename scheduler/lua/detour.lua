@@ -36,7 +36,9 @@ local function turn(x, p, sid, f)
     sequence.queue(x, sid, s) -- tokens are enough for those
     return true
   end
-  if not new or not stage.covered(x, s.m, new) then return false end
+  if not new or not stage.covered(x, s.m, new, batch.near(x, s.b)) then
+    return false
+  end
   local old = G.path
   local path = joined(old, new, fork(old, new, f))
   local ends, kept = {}, {}
