@@ -521,6 +521,20 @@ local function short_of(x, b)
   end
 end
 
+-- Does a stage of the batch's model wait for a check that none of those who are
+-- there can make?
+local function unchecked(x, b)
+  for _, m in ipairs(R('SMEMBERS', x.P .. 'models')) do
+    for _, span in ipairs(R('SMEMBERS', x.P .. 'cr:' .. m)) do
+      if R('SCARD', x.P .. 'h:' .. m .. ':' .. span) < 2 and (b.model == '' or
+         R('HGET', x.P .. 'm:' .. m, 'name') == b.model) then
+        return true
+      end
+    end
+  end
+  return false
+end
+
 -- Why nothing of it moves: "", "volunteers", "checks", or "shard 3 of 8".
 local function waiting(x, b)
   if b.st ~= '1' and b.st ~= '0' then return '' end
@@ -528,7 +542,8 @@ local function waiting(x, b)
   if tonumber(b.n_q) + tonumber(b.n_r) > 0 then
     return n == 0 and 'volunteers' or short_of(x, b) or ''
   end
-  if tonumber(b.n_c) > 0 and n < 2 and R('SCARD', x.P .. 'refs') == 0 then
+  if tonumber(b.n_c) > 0 and R('SCARD', x.P .. 'refs') == 0 and
+     (n < 2 or unchecked(x, b)) then
     return 'checks'
   end
   return ''

@@ -122,6 +122,7 @@ local function add_new(x, c)
   local holders = R('SCARD', stage.holders_key(x, c.m, c.f, c.e))
   local share = math.ceil(R('ZCARD', queue) / math.max(holders, 1)) + c.fresh
   local left = stage.room(x, c.m, path)
+  local whole = R('EXISTS', stage.holders_key(x, c.m, 0, c.N)) == 1
   for _, sid in ipairs(R('ZRANGE', queue, 0, SCAN - 1)) do
     if not room(c) or c.fresh >= share or c.rows <= 0 or left <= 0 then
       return
@@ -133,6 +134,7 @@ local function add_new(x, c)
     elseif stage.never(x, c.p, s, c.M, path) then
       batch.too_long(x, sid, stage.never(x, c.p, s, c.M, path), c.p.log_bytes)
     elseif class_fits(x, c, s.b) and (exact or batch.near(x, s.b)) and
+           not (cmsgpack.unpack(s.bad)[c.v.a] and whole) and
            not shy(x, c, cmsgpack.unpack(s.bad)) then
       if not stage.open(x, c.p, sid, s, c.M, path) then
         c.full = true

@@ -175,6 +175,7 @@ function sequence.rollback(x, p, sid, keep)
   stage.drop(x, sid, s)
   for _, t in ipairs(cmsgpack.unpack(s.sn)) do
     local left = t[7] and s.np + keep or keep -- its rows, or its tokens
+    if t[7] then sequence.bad(x, sid, t[2]) end -- one of them was: others go on
     if not t[7] and t[5] <= keep and keep < t[6] then
       sequence.blame(x, p, sid, t[2])
     end

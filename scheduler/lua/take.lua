@@ -288,6 +288,7 @@ function take.unit(x, vid, v, ask, p)
         budget = rate and rate * p.unit_ms / 1000 or 64 / ask.k,
       }
       known = true
+      verify.adopt(x, p, m)
       if v.ref == '1' then
         add_disputes(x, c)
         add_overdue(x, c)

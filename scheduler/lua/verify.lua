@@ -29,6 +29,7 @@ local SCAN = 48            -- candidates looked at in a queue
 local SEQS = 64            -- sequences in a unit
 local ROWS = 2048          -- rows in a unit, unless one alone has more
 local BYTES = 4194304      -- bytes of rows in a unit, the same
+local LONGEST = 30 * 2 ^ 20 -- bytes of rows of one sequence that a frame can hold
 local MOMENT_MS = 300      -- what a unit should take: work waits meanwhile
 local AVOID_MS = 1000
 local LOOK = 100           -- holders that are looked at
@@ -160,9 +161,13 @@ local function dispute(x, sid, s, G, f, V)
 end
 
 -- A line is finished. draws: for each stage of its path 0 if it is not drawn.
--- red: redundancy of its batch.
+-- red: redundancy of its batch. One too long for a frame is checked whole.
 function verify.ended(x, p, sid, s, G, draws, red)
   local later = {}
+  if (s.np + #s.o / 4) * log.row_len(tonumber(G.d)) > LONGEST then
+    trust.ended(x, p, sid, s, true) -- by who has the whole model
+    return R('HSET', sequence.key(x, sid), 'rf', '1')
+  end
   for i = 1, #G.path - 1 do
     local f = G.path[i]
     local who, item = makers(s, G, f), verify.item(sid, f)
@@ -281,6 +286,7 @@ end
 -- Have at least `need` of those who agreed not made what account a made of it?
 local function covered(V, a, need)
   local n = 0
+  a = trust.account(a)
   for _, c in ipairs(V.ck ~= '' and cmsgpack.unpack(V.ck) or {}) do
     if c[2] ~= a then n = n + 1 end
   end
@@ -300,7 +306,7 @@ local function checks_others(x, c, s, V)
     if not involved[a] then return false end
   end
   for _, a in ipairs(who) do
-    if a ~= c.v.a and not covered(V, a, 1) then return true end
+    if trust.account(a) ~= c.v.a and not covered(V, a, 1) then return true end
   end
   return false
 end
@@ -450,6 +456,46 @@ function verify.unit(x, vid, v, ask, p, held)
     if R('SISMEMBER', x.P .. 'cr:' .. m, span(f, e)) == 1 then
       local reply = form(x, vid, v, ask, p, held, m, f, e)
       if reply then return reply end
+    end
+  end
+end
+
+-- Is there anyone of c.online who may check s (a subject)?
+local function has_checker(x, c, s, V)
+  local set = place.involved(s)
+  for _, a in ipairs(c.online) do
+    if not set[a] then return true end
+  end
+  local makers = trust.makers(s.sn, s.e, s.last)
+  return #makers > 1 and V.st == 'c'
+end
+
+-- Did someone of class f32 compute a part of s? Then no token tells.
+local function has_f32(s)
+  for _, t in ipairs(cmsgpack.unpack(s.sn)) do
+    if t[9] == '1' then return true end
+  end
+  return false
+end
+
+-- Someone with the whole of model m is there, and no referee: lines with a stage
+-- that none of its span's holders may check are checked whole.
+function verify.adopt(x, p, m)
+  if R('SCARD', x.P .. 'refs') > 0 then return end
+  for _, name in ipairs(R('SMEMBERS', x.P .. 'cr:' .. m)) do
+    local f, e = name:match('(%d+)-(%d+)')
+    local c = {m = m, f = tonumber(f), e = tonumber(e), p = p}
+    c.online = holders(x, c)
+    for _, key in ipairs({x.P .. queue(m, f, e), disputes(x, m, f, e)}) do
+      for _, item in ipairs(R('ZRANGE', key, 0, SCAN - 1)) do
+        local one, V = look(x, c, item)
+        if one and not has_f32(one) and not has_checker(x, c, one, V) then
+          local sid = item:match('%d+')
+          local s = line(x, sid)
+          verify.drop(x, sid, s, stage.load(x, sid))
+          trust.ended(x, p, sid, s, true)
+        end
+      end
     end
   end
 end

@@ -222,8 +222,55 @@ static void lines_that_nobody_can_check_begin_again(void)
     team_leaves(&w, g, n);
 }
 
+struct seen {
+    bool done;
+    char waiting[32];
+};
+
+static void on_batch(enum err err, const struct sched_batch *b, void *ctx)
+{
+    struct seen *s = ctx;
+
+    CHECK_EQ(err, ERR_OK);
+    snprintf(s->waiting, sizeof s->waiting, "%s", b->waiting);
+    s->done = true;
+}
+
+// Where nobody may check a stage, and no referee is there, the batch says so;
+// who has the whole model checks the lines whole.
+static void who_has_the_whole_model_checks_for_lone_volunteers(void)
+{
+    for (int liar = 0; liar < 2; liar++) {
+        static struct fake f[FAKES_MAX];
+        struct world w;
+        struct seen seen = {0};
+
+        world_init(&w, NULL);
+        int n = team(&w, f, thirds, 4, 1, false);
+        f[1].mode = liar ? FAKE_WRONG_ROW : FAKE_HONEST;
+        world_batch(&w, "batch_1", 8, false);
+        all_go(f, n);
+        while (world_redis(&w, "HGET " CELL "b:batch_1 n_c") < 8)
+            world_run(&w, 5);
+        CHECK_EQ(sched_batch_get(w.store, "batch_1", NULL, on_batch, &seen),
+                 ERR_OK);
+        world_until(&w, &seen.done);
+        CHECK(strcmp(seen.waiting, "checks") == 0);
+        for (int k = 0; k <= liar; k++, n++) { // two, where they differ
+            fake_join(&f[n], &w, n + 1, (uint8_t)(n + 1), false);
+            fake_go(&f[n]);
+        }
+        fakes_until_final(&w, "batch_1", LIMIT_MS);
+        world_check(&w, "batch_1", 8, false, true);
+        CHECK_EQ(world_redis(&w, "HGET " CELL "g rollbacks") > 0, liar);
+        fakes_output(&w, "batch_1");
+        team_leaves(&w, f, n);
+    }
+}
+
 int main(void)
 {
+    who_has_the_whole_model_checks_for_lone_volunteers();
     few_checks_are_enough_and_credit_follows_the_parameters();
     all_stages_are_confirmed_by_as_many_as_asked_for();
     a_full_log_is_settled();
