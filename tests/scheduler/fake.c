@@ -15,9 +15,12 @@ static struct fake_seq *seq_of(struct fake *f, uint64_t id, uint32_t span)
     for (size_t i = 0; i < f->n_seqs; i++)
         if (f->seqs[i].id == id && f->seqs[i].span == span)
             return &f->seqs[i];
-    CHECK(f->n_seqs < FAKE_SEQS);
-    f->seqs[f->n_seqs] = (struct fake_seq){.id = id, .span = span};
-    return &f->seqs[f->n_seqs++];
+    struct fake_seq *s = &f->seqs[f->next];
+
+    f->next = (f->next + 1) % FAKE_SEQS;
+    f->n_seqs += f->n_seqs < FAKE_SEQS;
+    *s = (struct fake_seq){.id = id, .span = span};
+    return s;
 }
 
 struct entered {
@@ -369,7 +372,7 @@ static void on_answer(enum err err, const uint8_t *frame, size_t len, void *ctx)
 // Build the CALL frame; the posted unit leaves held.
 static void build_call(struct fake *f, int which, uint32_t wait_ms)
 {
-    static uint8_t result[1 << 18];
+    static uint8_t result[FAKE_FRAME_MAX];
     uint8_t held[FAKE_HELD * SYN1_ID_LEN],
         models[FAKE_SPANS * (SYN1_ID_LEN + 4)];
     struct bytes_out list = {models, sizeof models, 0, false};

@@ -5,7 +5,12 @@
 
 #include "world.h"
 
-enum { FAKE_SEQS = 512, FAKE_HELD = 4, FAKE_SPANS = 16 };
+enum {
+    FAKE_SEQS = 512, // that it remembers; then the oldest make way
+    FAKE_HELD = 4,
+    FAKE_SPANS = 16,
+    FAKE_FRAME_MAX = 1 << (WORLD_TOKENS ? 23 : 18), // bytes
+};
 
 enum fake_mode {
     FAKE_HONEST,
@@ -50,7 +55,7 @@ struct fake {
     } held[FAKE_HELD];
     size_t n_held;
     struct fake_seq *seqs;
-    size_t n_seqs;
+    size_t n_seqs, next;  // how many, and where the next one goes
     uint32_t units, rows; // computed
     uint32_t work_seqs, check_seqs;
     // the last call
@@ -59,10 +64,10 @@ struct fake {
     enum err err;
     enum syn1_reason reason;
     enum syn1_outcome outcome;
-    uint8_t answer[1 << 18];
+    uint8_t answer[FAKE_FRAME_MAX];
     size_t answer_len;
-    bool running;          // by itself, see fake_go
-    uint8_t call[1 << 18]; // the last CALL frame, to be repeated
+    bool running;                 // by itself, see fake_go
+    uint8_t call[FAKE_FRAME_MAX]; // the last CALL frame, to be repeated
     size_t call_len;
 };
 

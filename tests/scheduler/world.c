@@ -302,7 +302,8 @@ uint32_t model_next(const uint32_t *tokens, uint32_t n, uint64_t seed)
     uint64_t h = history(tokens, n, seed);
 
     // an end token about once in 20
-    return h % 20 == 0 ? MODEL_END : (uint32_t)(h >> 16) % MODEL_VOCAB;
+    return !WORLD_TOKENS && h % 20 == 0 ? MODEL_END
+                                        : (uint32_t)(h >> 16) % MODEL_VOCAB;
 }
 
 void model_print(const uint32_t *tokens, uint32_t n, uint64_t print_seed,
@@ -329,7 +330,7 @@ void model_probs(const uint32_t *tokens, uint32_t n,
 
 bool world_wants_probs(uint32_t i)
 {
-    return i % 4 == 1;
+    return !WORLD_TOKENS && i % 4 == 1;
 }
 
 void model_row(const uint32_t *tokens, uint32_t n, uint32_t boundary,
@@ -355,7 +356,7 @@ uint32_t model_row_token(const uint8_t row[MODEL_ROW])
 
 uint32_t world_prompt(uint32_t i, uint32_t *tokens)
 {
-    uint32_t n = 1 + i % 9;
+    uint32_t n = WORLD_TOKENS ? WORLD_TOKENS : 1 + i % 9;
 
     for (uint32_t j = 0; j < n; j++)
         tokens[j] = (i * 31 + j * 17) % MODEL_VOCAB;
@@ -364,7 +365,7 @@ uint32_t world_prompt(uint32_t i, uint32_t *tokens)
 
 uint32_t world_max_tokens(uint32_t i)
 {
-    return 1 + i * 7 % 12;
+    return WORLD_TOKENS ? WORLD_TOKENS : 1 + i * 7 % 12;
 }
 
 static uint64_t line_seed(uint32_t i)

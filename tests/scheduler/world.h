@@ -16,14 +16,19 @@
 
 struct event_base;
 
+// WORLD_WIDE: rows, context and lines as those of tales-llama are, for
+// measuring what Redis takes; all lines are 64 tokens long and make 64.
+#ifdef WORLD_WIDE
+enum { MODEL_CONTEXT = 512, MODEL_DIM = 256, WORLD_TOKENS = 64 };
+#else
+enum { MODEL_CONTEXT = 64, MODEL_DIM = 32, WORLD_TOKENS = 0 };
+#endif
 enum {
     MODEL_VOCAB = 500,
-    MODEL_CONTEXT = 64,
     MODEL_END = 7,
     MODEL_TOP = 2,
     MODEL_SHARDS = 6,
-    MODEL_DIM = 32,
-    MODEL_ROW = 33, // bytes of a row
+    MODEL_ROW = MODEL_DIM + MODEL_DIM / 32, // bytes of a row
 };
 
 struct world {
