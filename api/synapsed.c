@@ -81,6 +81,8 @@ static struct sched_shard *shard_sizes(const struct api_model *m)
         sizes[i].kv_bytes = (uint64_t)(s->layer_end - s->layer_first) *
                             arch->n_ctx * arch->n_kv_heads *
                             (2 * (uint64_t)arch->head_dim + 2);
+        sizes[i].scratch_bytes =
+            manifest_scratch(arch, s->layer_end == arch->n_layers);
         sizes[i].n_params = s->n_params;
         sizes[i].n_layers = s->layer_end - s->layer_first;
     }

@@ -19,11 +19,12 @@ static void put_shards(struct sched_args *args, const struct sched_model *model)
 {
     sched_args_put(args, "", 0);
     for (size_t i = 0; model->dim && i < model->n_shards; i++) {
-        uint8_t b[16];
+        uint8_t b[24];
         struct bytes_out out = {b, sizeof b, 0, false};
 
         bytes_put_u64(&out, model->shards[i].n_bytes);
         bytes_put_u64(&out, model->shards[i].kv_bytes);
+        bytes_put_u64(&out, model->shards[i].scratch_bytes);
         sched_args_append(args, b, sizeof b);
     }
 }

@@ -8,9 +8,10 @@ enum { SCHED_ENDS_MAX = 16, SCHED_MODEL_NAME_MAX = 127 };
 
 // What a volunteer needs for one shard.
 struct sched_shard {
-    uint64_t n_bytes;  // of its file
-    uint64_t kv_bytes; // of a sequence of the full context
-    uint64_t n_params; // for credit
+    uint64_t n_bytes;       // of its file
+    uint64_t kv_bytes;      // of a sequence of the full context
+    uint64_t scratch_bytes; // to compute; a span needs that of one shard
+    uint64_t n_params;      // for credit
     uint32_t n_layers;
 };
 

@@ -12,7 +12,7 @@ enum {
     VOLUNTEER_FIELDS = 9,
     MODELS_MAX = 64,
     SPAN_LEN = SCHED_PLAN_SPAN_LEN,
-    SHARD_LEN = 16, // of a shard's sizes
+    SHARD_LEN = 24, // of a shard's sizes
     HELD_MAX = 4,   // spans of one model that a volunteer is seen to hold
 };
 
@@ -237,11 +237,33 @@ static void sizes_read(struct deciding *d, struct bytes sizes,
 {
     struct sched_shard *s = d->shards;
 
-    while (bytes_u64(&sizes, &s->n_bytes) && bytes_u64(&sizes, &s->kv_bytes)) {
+    while (bytes_u64(&sizes, &s->n_bytes) && bytes_u64(&sizes, &s->kv_bytes) &&
+           bytes_u64(&sizes, &s->scratch_bytes)) {
         if (!bytes_u32(&layers, &s->n_layers))
             s->n_layers = REDUN_LAYERS_MAX + 1;
         s++;
     }
+}
+
+// Should somebody who has the memory for the whole model fetch it? If it holds
+// part of it, and the others do without that part.
+static bool is_upgraded(const struct deciding *d,
+                        const struct plan_volunteer *who, uint16_t n_shards)
+{
+    bool part = false;
+
+    for (size_t h = 0; h < who->n_held; h++) {
+        const uint16_t *span = who->held[h];
+
+        if (span[0] == 0 && span[1] == n_shards)
+            return false;
+        part = true;
+        for (size_t i = 0; i + 1 < d->plan.n_path; i++)
+            if (memcmp(&d->plan.path[i], span, sizeof who->held[h]) == 0 &&
+                !d->plan.n_holders[i])
+                return false;
+    }
+    return part;
 }
 
 // Plan model i for those that are to hold nothing of an earlier one; the result
@@ -267,8 +289,17 @@ static void decide(struct deciding *d, const struct seen *seen, size_t i,
     n_free = 0;
     for (size_t v = 0; v < n; v++) {
         struct sched_plan_span *wanted = &d->wanted[v];
-        int stage = wanted->end ? PLAN_NONE : d->stages[n_free++];
+        int stage = PLAN_NONE;
 
+        if (!wanted->end) {
+            stage = d->stages[n_free];
+            if (stage == PLAN_WHOLE &&
+                is_upgraded(d, &d->volunteers[n_free], (uint16_t)m->n_shards)) {
+                memcpy(wanted->model, m->id, SYN1_ID_LEN);
+                wanted->end = (uint16_t)m->n_shards;
+            }
+            n_free++;
+        }
         if (stage < 0)
             continue;
         memcpy(wanted->model, m->id, SYN1_ID_LEN);

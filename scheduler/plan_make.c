@@ -12,11 +12,14 @@ enum {
 
 uint64_t plan_need(const struct sched_shard *shards, size_t first, size_t end)
 {
-    uint64_t need = 0;
+    uint64_t need = 0, scratch = 0;
 
-    for (size_t i = first; i < end; i++)
+    for (size_t i = first; i < end; i++) {
         need += shards[i].n_bytes + shards[i].kv_bytes;
-    return need;
+        if (shards[i].scratch_bytes > scratch)
+            scratch = shards[i].scratch_bytes;
+    }
+    return need + scratch;
 }
 
 // What plan_make works on.

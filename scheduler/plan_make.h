@@ -41,7 +41,7 @@ struct plan {
                       // hold, 0: all are held
 };
 
-// Bytes that shards first .. end-1 take, with room for one sequence.
+// Bytes that shards first .. end-1 take, with room to compute one sequence.
 uint64_t plan_need(const struct sched_shard *shards, size_t first, size_t end);
 
 // Make a plan for a model of n_shards (1 .. PLAN_SHARDS_MAX). now: the path as

@@ -55,6 +55,26 @@ uint64_t manifest_params(const struct arch *a, uint32_t first, uint32_t end)
     return (end - first) * layer + (end == a->n_layers ? d * a->n_vocab : 0);
 }
 
+uint64_t manifest_scratch(const struct arch *a, bool head)
+{
+    // rows together, rows of the head, bytes for a token of an answer,
+    // sequences in a unit with what is kept of each, and slots for KV
+    enum { ROWS = 8, HEAD_ROWS = 16, TOKEN = 200, SEQS = 256, SEQ = 256 };
+    enum { SLOTS = 64, PAGE = 64, SLOT = 64, PRINT = 16 };
+    uint64_t d = a->d_model, q = (uint64_t)a->n_heads * a->head_dim;
+    uint64_t qkv = q + 2 * (uint64_t)a->n_kv_heads * a->head_dim;
+    uint64_t up = (uint64_t)a->d_ff * (a->family == ARCH_GPT2 ? 1 : 2);
+    uint64_t out = up > qkv ? up : qkv, in = d > q ? d : q;
+    uint64_t row = d + d / 32 + PRINT, pages = (a->n_ctx + PAGE - 1) / PAGE;
+
+    in = (in > a->d_ff ? in : a->d_ff) + PAGE;
+    out = (out > d ? out : d) + PAGE;
+    return 4 * ROWS * (d + out + q + a->head_dim) + 3 * ROWS * in + 4 * in +
+           pages * (PAGE * 4 + 2 * sizeof(void *) * SLOTS) + SLOTS * SLOT +
+           2 * a->n_ctx * (row > TOKEN ? row : TOKEN) + SEQS * SEQ +
+           (head ? ((uint64_t)a->n_vocab + PAGE) * (4 * HEAD_ROWS + 12) : 0);
+}
+
 // The index of text in names; -1 if it is none of them.
 static int name_index(const char *const *names, size_t n, const char *text)
 {

@@ -97,4 +97,8 @@ bool manifest_name_ok(const char *name);
 // looked up does not.
 uint64_t manifest_params(const struct arch *arch, uint32_t first, uint32_t end);
 
+// About what a thrifty engine needs beside shards and KV, for any span that has
+// the head or has not: not less than that, and not twice as much.
+uint64_t manifest_scratch(const struct arch *arch, bool head);
+
 #endif

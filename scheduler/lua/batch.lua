@@ -156,7 +156,8 @@ end
 
 -- model_put: ARGV 1 id (32 bytes) 2 name 3 shards 4 vocabulary 5 context
 --   6 end ids, packed 7 credit of 1000 rows 8 width of a row, 0: not known
---   9 for each shard its bytes and the bytes of a sequence's KV, packed u64
+--   9 for each shard its bytes, those of a sequence's KV, and those to compute,
+--   packed u64
 --   10 credit of 1000 rows of the shards before each boundary, packed u64
 --   11 layers of each shard, packed u32
 local function model_put(keys, args)
@@ -165,12 +166,13 @@ local function model_put(keys, args)
   R('HSET', x.P .. 'm:' .. m, 'id', args[1], 'name', args[2], 'span', args[3],
     'vocab', args[4], 'ctx', args[5], 'ends', args[6], 'cr', args[7], 't', x.now)
   if args[8] ~= '0' then
-    local need = 0
-    for i = 1, #args[9], 8 do
-      need = need + struct.unpack('<I8', args[9], i)
+    local need, scratch = 0, 0
+    for i = 1, #args[9], 24 do
+      local n, kv, more = struct.unpack('<I8I8I8', args[9], i)
+      need, scratch = need + n + kv, math.max(scratch, more)
     end
-    R('HSET', x.P .. 'm:' .. m, 'd', args[8], 'sz', args[9], 'need', need,
-      'crs', args[10], 'ly', args[11])
+    R('HSET', x.P .. 'm:' .. m, 'd', args[8], 'szs', args[9], 'need',
+      need + scratch, 'crs', args[10], 'ly', args[11])
     plan.touch(x)
   end
   R('SADD', x.P .. 'models', m)

@@ -50,8 +50,8 @@ end
 local function models(x)
   local list = {}
   for _, m in ipairs(R('SMEMBERS', x.P .. 'models')) do
-    local M = base.load(x.P .. 'm:' .. m, 'id', 'name', 'span', 'sz', 't', 'ly')
-    if M.sz then
+    local M = base.load(x.P .. 'm:' .. m, 'id', 'name', 'span', 'szs', 't', 'ly')
+    if M.szs then
       M.m, M.t = m, tonumber(M.t)
       if R('EXISTS', x.P .. 'q:' .. m) == 1 then M.t = M.t * 2 end
       table.insert(list, M)
@@ -94,7 +94,7 @@ local function look(keys)
   local out = {R('HGET', x.P .. 'g', 'pv') or 0, #list}
   for _, M in ipairs(list) do
     local t = base.load(x.P .. 'p:' .. M.m, 'path', 'pin', 'miss')
-    for _, v in ipairs({M.id:sub(1, 16), M.name, M.span, M.sz,
+    for _, v in ipairs({M.id:sub(1, 16), M.name, M.span, M.szs,
                         t.pin or t.path or '', t.pin and '1' or '0',
                         t.miss or 0, R('ZCARD', x.P .. 'q:' .. M.m), M.ly or ''}) do
       table.insert(out, v)

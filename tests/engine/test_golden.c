@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "check.h"
+#include "engine/fit.h"
 #include "engine/local.h"
 #include "golden.h"
 #include "packed.h"
+#include "splitter/manifest.h"
 
 enum { CTX_MAX = 4096 };
 
@@ -66,6 +68,32 @@ static void clear_tokens_agree(struct engine *e, const struct golden *g)
     CHECK(clear > 0 && clear_ours >= AGREEMENT_MIN * clear);
 }
 
+// What the manifest says an engine needs, beside what it does need.
+static void scratch_is_known(const struct packed *p, const struct engine *e)
+{
+    const struct format_config *c = engine_config(e);
+    struct arch a = {.family = c->family,
+                     .d_model = c->d_model,
+                     .n_heads = c->n_heads,
+                     .n_kv_heads = c->n_kv_heads,
+                     .head_dim = c->head_dim,
+                     .d_ff = c->d_ff,
+                     .n_vocab = c->n_vocab,
+                     .n_ctx = c->n_ctx};
+
+    for (uint32_t n = 1; n <= p->n_shards; n += p->n_shards - 1) {
+        struct engine_options options = {0};
+        struct engine_need need;
+        uint64_t said = manifest_scratch(&a, n == p->n_shards);
+
+        CHECK_EQ(engine_fit(p->shards, n, 0, &options, &need, NULL, 0),
+                 ERR_FULL);
+        printf("scratch of %u shards: %zu, said %llu\n", n, need.fixed,
+               (unsigned long long)said);
+        CHECK(need.fixed <= said && said <= 2 * (uint64_t)need.fixed);
+    }
+}
+
 int main(int argc, char **argv)
 {
     char path[256];
@@ -75,10 +103,11 @@ int main(int argc, char **argv)
 
     bool equalise = argc > 2 && strcmp(argv[2], "equalise") == 0;
     struct golden g = golden_load(path);
-    struct packed p = packed_from(argv[1], 1, equalise);
+    struct packed p = packed_from(argv[1], 3, equalise);
     struct engine_options options = {0};
-    struct engine *e = packed_engine(&p, 0, 1, &options);
+    struct engine *e = packed_engine(&p, 0, 3, &options);
 
+    scratch_is_known(&p, e);
     perplexity_is_close(e, &g);
     clear_tokens_agree(e, &g);
     engine_free(e);
