@@ -278,6 +278,7 @@ static void send_take(struct sched_work *work)
     sched_args_put(&args, call->held, (size_t)call->n_held * SYN1_ID_LEN);
     sched_args_put(&args, call->models,
                    (size_t)call->n_models * (SYN1_ID_LEN + 4));
+    sched_args_u64(&args, call->memory < NUMBER_MAX ? call->memory : 0);
     sched_result_put(&args, work->has_result ? &work->result : NULL,
                      work->decisions);
     work->wakes = store->wakes;

@@ -19,6 +19,25 @@ function plan.due(x)
   return g.pv and g.pv ~= g.pd
 end
 
+-- A volunteer's call tells what memory it has beside the spans that it lists
+-- ({m, f, e} each): what it may use in all may not be what it was.
+function plan.memory(x, vid, v, spans, told)
+  local all, key = tonumber(told), volunteer.key(x, vid)
+  for _, t in ipairs(spans) do
+    local sizes = R('HGET', x.P .. 'm:' .. t[1], 'szs')
+    if not sizes then return end -- of a model that is never split
+    for i = t[2], t[3] - 1 do
+      all = all + struct.unpack('<I8', sizes, i * 24 + 1)
+    end
+  end
+  R('HSET', key, 'told', told)
+  all = string.format('%.0f', all)
+  if all == '0' or all == v.mem then return end
+  R('HSET', key, 'mem', all)
+  v.mem = all
+  plan.touch(x)
+end
+
 -- The boundaries that new sequences of m run over, or nil.
 function plan.path(x, m)
   local text, path = R('HGET', x.P .. 'p:' .. m, 'path'), {}

@@ -5,6 +5,7 @@
 --   gone    when its grace ends, 0 while there is none
 --   an      number of its last call; ao outcome of that call's result; ar the
 --           answer as packed reply, "" while there is none
+--   told    memory beside its spans, as in its last call; mem is made of both
 --   sl      sequences it keeps at a time, on parts of models
 --   lst     spans cached, as in its last call   prate  rows a second on spans
 --   fz      number of a call that is not given work any more

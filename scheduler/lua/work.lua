@@ -40,10 +40,11 @@ end
 -- work: ARGV 1 volunteer 2 token hash 3 number 4 policy 5 fresh unit id
 --   6 fresh seed 7 slots 8 k, times 1000 9 "1": draining 10 unit ids held
 --   11 spans cached: 16 bytes of model id, u16 first, u16 end each
---   12 unit id of the result or "" 13 its compute time, us, then 10 for each of
---   its sequences: 14 id 15 epoch 16 first 17 status 18 finish 19 tokens
---   20 fingerprints 21 log-probabilities 22 rows
---   23 decision or ""
+--   12 memory it has beyond them, bytes
+--   13 unit id of the result or "" 14 its compute time, us, then 10 for each of
+--   its sequences: 15 id 16 epoch 17 first 18 status 19 finish 20 tokens
+--   21 fingerprints 22 log-probabilities 23 rows
+--   24 decision or ""
 -- Returns
 --   {"denied"}, {"old"}
 --   {"ask", then 7 for each: index of the sequence (1-based), and
@@ -68,7 +69,7 @@ local function work(keys, args)
   local key = volunteer.key(x, vid)
   local v = base.load(key, 'th', 'a', 'name', 'be', 'ref', 'an', 'ao', 'ar',
                       'rate', 't_res', 'rep', 'prate', 'lst', 'fz', 'as', 'mem',
-                      'block', 'sl', 'cls')
+                      'block', 'sl', 'cls', 'told')
   if v.th ~= args[2] then return {'denied'} end
   local last, outcome = tonumber(v.an), tonumber(v.ao)
   if number < last then return {'old'} end
@@ -77,9 +78,9 @@ local function work(keys, args)
   end
   if number > last then
     outcome = 0
-    if args[12] ~= '' then
-      local results, u = {}, base.hex(args[12])
-      for i = 14, #args, 10 do
+    if args[13] ~= '' then
+      local results, u = {}, base.hex(args[13])
+      for i = 15, #args, 10 do
         table.insert(results, {
           sid = args[i], ep = tonumber(args[i + 1]),
           first = tonumber(args[i + 2]), status = tonumber(args[i + 3]),
@@ -89,7 +90,7 @@ local function work(keys, args)
       end
       local plan = commit.plan(x, vid, v, u, results)
       if #plan.ask > 0 then return {'ask', unpack(plan.ask)} end
-      outcome = commit.apply(x, p, vid, v, u, plan, tonumber(args[13]),
+      outcome = commit.apply(x, p, vid, v, u, plan, tonumber(args[14]),
                              struct.unpack('<I4', args[6]))
       if outcome == 1 then R('HSET', key, 'lost', 0) end
     end
@@ -98,6 +99,9 @@ local function work(keys, args)
   end
   volunteer.seen(x, vid, p)
   local spans, parts, whole = spans_of(x, args[11])
+  if (v.lst ~= args[11] or v.told ~= args[12]) and v.ref ~= '1' then
+    plan.memory(x, vid, v, spans, args[12])
+  end
   if v.lst ~= args[11] then
     -- who only checks, or is banned, is nobody to count on for work
     if v.ref ~= '1' and not trust.banned(x, v.a) then

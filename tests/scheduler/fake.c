@@ -45,6 +45,7 @@ struct sched_entry fake_enter(struct fake *f, struct world *w, int n,
     memset(f, 0, sizeof *f);
     f->w = w;
     f->store = w->store;
+    f->memory = joiner.memory;
     f->account = joiner.account[0];
     f->referee = f->obeys = joiner.referee;
     f->depth = 1;
@@ -379,7 +380,7 @@ static void build_call(struct fake *f, int which, uint32_t wait_ms)
     struct syn1_header header = {.kind = SYN1_CALL, .number = ++f->number};
     struct syn1_call call = {.n_models = (uint16_t)f->n_spans,
                              .slots = f->slots,
-                             .memory = 1 << 20,
+                             .memory = f->memory,
                              .wait_ms = wait_ms,
                              .held = held,
                              .models = models};
@@ -389,6 +390,10 @@ static void build_call(struct fake *f, int which, uint32_t wait_ms)
         bytes_put(&list, f->w->model.id, SYN1_ID_LEN);
         bytes_put_u16(&list, f->spans[i][0]);
         bytes_put_u16(&list, f->spans[i][1]);
+        for (uint16_t k = f->spans[i][0]; k < f->spans[i][1]; k++)
+            call.memory -= call.memory < f->w->shards[k].n_bytes
+                               ? call.memory
+                               : f->w->shards[k].n_bytes;
     }
     if (which >= 0) {
         CHECK((size_t)which < f->n_held);

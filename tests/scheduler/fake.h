@@ -47,7 +47,8 @@ struct fake {
     // That it holds; one, the whole model, at first.
     uint16_t spans[FAKE_SPANS][2];
     size_t n_spans;
-    bool obeys; // fetches what it is told to; a referee, besides the model
+    uint64_t memory; // that it may use; as it joined, at first
+    bool obeys;      // fetches what it is told to; a referee, besides the model
     uint64_t number;
     struct {
         uint8_t *frame;

@@ -136,6 +136,27 @@ static void plans_follow_memory(void)
     }
 }
 
+// A span needs its shards, their KV, and to compute what one shard needs.
+static void spans_need_room_to_compute(void)
+{
+    static const struct sched_shard two[] = {
+        {.n_bytes = 10, .kv_bytes = 3, .scratch_bytes = 5},
+        {.n_bytes = 20, .kv_bytes = 4, .scratch_bytes = 7},
+    };
+    struct plan_volunteer v[2] = {{.memory = 43}, {.memory = 31}};
+    int stages[2];
+    static struct plan plan;
+
+    CHECK_EQ(plan_need(two, 0, 1), 18);
+    CHECK_EQ(plan_need(two, 0, 2), 44);
+    plan_make(two, 2, v, 2, NULL, 0, false, stages, &plan);
+    CHECK_EQ(plan.n_path, 3);
+    CHECK(!plan.whole && !plan.missing);
+    v[0].memory = 30; // nobody can compute with the second
+    plan_make(two, 2, v, 1, NULL, 0, false, stages, &plan);
+    CHECK_EQ(plan.missing, 2);
+}
+
 // What is held stays, pins go first, and the very slow do not count.
 static void volunteers_keep_what_they_hold(void)
 {
@@ -220,6 +241,7 @@ int main(void)
 {
     class_f32_fills_what_is_left();
     plans_follow_memory();
+    spans_need_room_to_compute();
     volunteers_keep_what_they_hold();
     return 0;
 }

@@ -311,8 +311,38 @@ static void plans_are_made_and_changed_under_way(void)
     world_release(&w);
 }
 
+// A volunteer whose memory grows in the middle fetches the whole model, as soon
+// as the others hold all parts; one whose memory shrinks is given less.
+static void plans_follow_the_memory_that_is_told(void)
+{
+    static struct fake f[5];
+    struct world w;
+
+    world_init(&w, short_deadlines);
+    w.memory = 3500; // three shards
+    for (int k = 0; k < 4; k++) {
+        fake_join(&f[k], &w, k, (uint8_t)k, false);
+        f[k].obeys = true;
+        f[k].n_spans = 0;
+        f[k].wait_ms = 20;
+        fake_go(&f[k]);
+    }
+    for (int k = 0; k < 4; k++)
+        while (!f[k].n_spans || f[k].spans[0][1] - f[k].spans[0][0] != 3)
+            world_run(&w, 5);
+    f[0].memory = 10000;
+    while (f[0].spans[0][1] - f[0].spans[0][0] != MODEL_SHARDS)
+        world_run(&w, 5);
+    f[1].memory = f[2].memory = f[3].memory = 2400; // two
+    for (int k = 1; k < 4; k++)
+        while (f[k].spans[0][1] - f[k].spans[0][0] != 2)
+            world_run(&w, 5);
+    team_leaves(&w, f, 4);
+}
+
 int main(void)
 {
+    plans_follow_the_memory_that_is_told();
     plans_are_made_and_changed_under_way();
     lost_volunteers_are_replaced_from_the_log();
     the_log_keeps_to_its_budget();

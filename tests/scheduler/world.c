@@ -121,7 +121,10 @@ void world_init(struct world *w, void (*set_policy)(struct sched_policy *p))
     w->store = world_store(w);
     for (int i = 0; i < MODEL_SHARDS; i++)
         w->shards[i] =
-            (struct sched_shard){1000, 100, i < 5 ? 800000 : 1000000, 1};
+            (struct sched_shard){.n_bytes = 1000,
+                                 .kv_bytes = 100,
+                                 .n_params = i < 5 ? 800000 : 1000000,
+                                 .n_layers = 1};
     w->model = (struct sched_model){.id = {1, 2, 3, 4},
                                     .name = "toy",
                                     .n_shards = MODEL_SHARDS,
