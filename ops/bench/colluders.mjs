@@ -2,7 +2,10 @@
 // redundancy 2 and 1: wrong lines delivered and liars banned, a tab-separated
 // line each (name, ours, limit, ratio, bar, ok or short).
 //
-//   ops/bench/colluders [LINES]
+//   ops/bench/colluders [LINES [ROUNDS]]
+//
+// Each case ROUNDS (5) times; told is the worst round. A liar that was not caught
+// three times has told few lies or none, and is not to be banned.
 // @ts-check
 
 import { existsSync } from 'node:fs';
@@ -15,7 +18,13 @@ const { collude } = await import('../../tests/grid/colluders.mjs');
 
 const LIARS = 4;
 const lines = Number(process.argv[2] ?? 300);
-const plans = { 'lie at once': 'collude', 'lie after 15 stints': 'collude,after=15' };
+const rounds = Number(process.argv[3] ?? 5);
+const plans = {
+  'lie at once': 'collude',
+  'lie after 5 stints': 'collude,after=5',
+  'lie after 15 stints': 'collude,after=15',
+  'lie after 40 stints': 'collude,after=40',
+};
 
 /** @param {string} name @param {number} ours @param {number} limit @param {string} bar @param {boolean} ok */
 function row(name, ours, limit, bar, ok) {
@@ -26,10 +35,17 @@ function row(name, ours, limit, bar, ok) {
 for (const [how, plan] of Object.entries(plans))
   for (const redundancy of [2, 1]) {
     const name = `4 of 12 ${how}, redundancy ${redundancy}`;
-    const o = await collude({ honest: 8, liars: LIARS, lines, redundancy, plan, limitMs: 540_000 });
+    const worst = { wrong: 0, free: 0, accused: 0 };
+    for (let i = 0; i < rounds; i++) {
+      const o = await collude({ honest: 8, liars: LIARS, lines, redundancy, plan, limitMs: 540_000 });
+      worst.wrong = Math.max(worst.wrong, o.wrong);
+      worst.free = Math.max(worst.free, o.free);
+      worst.accused = Math.max(worst.accused, o.accused);
+      console.error(`${name}: ${o.delivered} lines, ${o.wrong} wrong, ${o.caught} lies caught, ` +
+        `${o.banned} liars banned, ${o.free} liars caught three times and not banned`);
+    }
     const wrongMax = redundancy === 1 ? 1 : 0;
-    row(`${name}: wrong lines`, o.wrong, wrongMax, `<= ${wrongMax}`, o.wrong <= wrongMax);
-    row(`${name}: liars banned`, o.banned, LIARS, `= ${LIARS}`, o.banned === LIARS);
-    row(`${name}: honest banned`, o.accused, 0, '= 0', o.accused === 0);
-    console.error(`${name}: ${o.delivered} lines, ${o.caught} lies caught, overhead ${o.batch.check_overhead}`);
+    row(`${name}: wrong lines, worst of ${rounds}`, worst.wrong, wrongMax, `<= ${wrongMax}`, worst.wrong <= wrongMax);
+    row(`${name}: liars caught three times and not banned, worst of ${rounds}`, worst.free, 0, '= 0', worst.free === 0);
+    row(`${name}: honest banned, worst of ${rounds}`, worst.accused, 0, '= 0', worst.accused === 0);
   }

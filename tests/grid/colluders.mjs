@@ -7,6 +7,7 @@ import path from 'node:path';
 
 import { Grid, ROOT, answerOf, runLocal } from './grid.mjs';
 
+const STRIKES = 3; // that ban
 const DIFFERENT = 6; // requests; the lines repeat them
 
 /** @typedef {object} Plot
@@ -22,6 +23,7 @@ const DIFFERENT = 6; // requests; the lines repeat them
  * @property {number} delivered lines
  * @property {number} wrong of them
  * @property {number} banned liars, at the end
+ * @property {number} free liars that were caught as often as bans, and are not banned
  * @property {number} accused honest ones banned
  * @property {number} caught disagreements that liars lost
  * @property {any} batch */
@@ -72,6 +74,7 @@ export async function collude(plot) {
       accused: banned(board, (name) => !isLiar(name)),
       caught: board.filter((/** @type {any} */ row) => isLiar(row.name))
         .reduce((/** @type {number} */ n, /** @type {any} */ row) => n + row.disagreements, 0),
+      free: board.filter((/** @type {any} */ row) => isLiar(row.name) && row.disagreements >= STRIKES && !row.banned).length,
       batch,
     };
   } finally {
