@@ -1,4 +1,4 @@
-#define _DEFAULT_SOURCE // madvise
+#define _DEFAULT_SOURCE // madvise, MAP_ANONYMOUS, _SC_PHYS_PAGES
 #include "splitter/file_map.h"
 
 #include <errno.h>
@@ -9,6 +9,18 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { LARGE_PAGE = 2 << 20, COPY_PIECE = 1 << 20 };
+
+static size_t page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static size_t rounded(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
 
 static enum err map_fd(struct file_map *map, int fd, const char *name,
                        struct why why)
@@ -66,10 +78,61 @@ void file_map_release(struct file_map *map)
 
 void file_map_drop(const struct file_map *map, size_t off, size_t len)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t page = page_size();
     size_t from = off - off % page;
 
-    if (map->data && len)
+    if (map->data && len && !map->loaded)
         (void)madvise((void *)(uintptr_t)(map->data + from), off + len - from,
                       MADV_DONTNEED);
+}
+
+// Memory for n bytes from a large page's beginning on, all of whose pages
+// belong to it; NULL if there are no large pages.
+static uint8_t *large_pages_new(size_t n)
+{
+    const size_t len = rounded(n, page_size()), whole = len + LARGE_PAGE;
+    void *all = mmap(NULL, whole, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *from = all;
+
+    if (all == MAP_FAILED)
+        return NULL;
+    size_t before = rounded((uintptr_t)all, LARGE_PAGE) - (uintptr_t)all;
+    if (before)
+        munmap(all, before);
+    if (whole - before > len)
+        munmap(from + before + len, whole - before - len);
+    if (madvise(from + before, len, MADV_HUGEPAGE)) {
+        munmap(from + before, len);
+        return NULL;
+    }
+    return from + before;
+}
+
+void file_map_load(struct file_map *map)
+{
+    uint8_t *copy;
+
+    if (map->len < LARGE_PAGE)
+        return;
+    copy = large_pages_new(map->len);
+    if (!copy)
+        return;
+    for (size_t at = 0; at < map->len; at += COPY_PIECE) {
+        size_t left = map->len - at, n = left < COPY_PIECE ? left : COPY_PIECE;
+
+        memcpy(copy + at, map->data + at, n);
+        file_map_drop(map, at, n);
+    }
+    (void)mprotect(copy, map->len, PROT_READ);
+    munmap((void *)(uintptr_t)map->data, map->len);
+    map->data = copy;
+    map->loaded = true;
+}
+
+bool file_map_fits(uint64_t n_bytes)
+{
+    long pages = sysconf(_SC_PHYS_PAGES);
+
+    return pages > 0 && n_bytes / page_size() <= (uint64_t)pages / 4;
 }

@@ -186,6 +186,15 @@ enum err model_verify(const struct model *m, char *why_text, size_t why_len)
     return ERR_OK;
 }
 
+static uint64_t shard_bytes(const struct model *m)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < m->manifest.n_shards; i++)
+        sum += m->manifest.shards[i].file.n_bytes;
+    return sum;
+}
+
 enum err model_shard_map(struct model *m, uint32_t shard,
                          const struct tensor **tensors, size_t *n_tensors,
                          char *why_text, size_t why_len)
@@ -202,6 +211,8 @@ enum err model_shard_map(struct model *m, uint32_t shard,
     file = &m->manifest.shards[shard].file;
     if (!s->tensors) {
         err = file_map_checked(m, file, &s->map, why);
+        if (!err && file_map_fits(shard_bytes(m)))
+            file_map_load(&s->map);
         if (!err)
             err = shard_parse(s->map.data, s->map.len, file->name, why,
                               &s->tensors, &s->n_tensors);

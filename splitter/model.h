@@ -40,7 +40,8 @@ const char *model_id_text(const struct model *m);
 MUST_USE enum err model_verify(const struct model *m, char *why,
                                size_t why_len);
 
-// Map shard (0 .. n_shards-1) and give out its tensors, ordered by name. A
+// Map shard (0 .. n_shards-1), or load it where the model is small for this
+// machine (file_map_fits), and give out its tensors, ordered by name. A
 // second call gives the same ones. Errors as shard_parse, and ERR_IO,
 // ERR_RANGE (no such shard).
 MUST_USE enum err model_shard_map(struct model *m, uint32_t shard,

@@ -132,7 +132,7 @@ static enum err manifest_read(const char *folder, uint8_t id[SYN1_ID_LEN],
 }
 
 // Map the shards of the span and give out the views that an engine binds.
-static enum err shards_map(struct entry *entry, const char *folder,
+static enum err shards_map(struct entry *entry, const char *folder, bool load,
                            struct engine_shard *views, struct why why)
 {
     for (uint32_t i = 0; i < entry->n; i++) {
@@ -146,6 +146,8 @@ static enum err shards_map(struct entry *entry, const char *folder,
         if (s->map.len != file->n_bytes)
             return why_fail(why, ERR_TRUNCATED, "%s/%s: has the wrong size",
                             folder, file->name);
+        if (load && file_map_fits(entry->model.n_bytes))
+            file_map_load(&s->map);
         err = shard_parse(s->map.data, s->map.len, file->name, why, &s->tensors,
                           &views[i].n_tensors);
         if (err)
@@ -325,7 +327,7 @@ static enum err entry_open(struct native_models *models, struct entry *entry,
     if (!views || !entry->shards)
         err = why_fail(why, ERR_NOMEM, "out of memory");
     if (!err)
-        err = shards_map(entry, folder, views, why);
+        err = shards_map(entry, folder, models->config.load, views, why);
     if (!err)
         err = engine_bind(models, entry, views, why);
     free(views);

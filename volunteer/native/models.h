@@ -20,6 +20,7 @@ struct native_models_config {
     unsigned n_threads; // 1 ..
     uint64_t memory;    // bytes for shards, KV and scratch of all spans
     uint32_t n_seqs;    // sequences at a time, at most; 0: what fits
+    bool load;          // shards, instead of mapping them (file_map.h)
     engine_step_fn *step;
     void *step_ctx;
 };

@@ -413,6 +413,8 @@ static enum err models_start(struct run *run, char *why, size_t why_len)
                                        .n_threads = config->profile.n_threads,
                                        .memory = config->profile.memory,
                                        .n_seqs = config->n_seqs,
+                                       // A referee needs little memory.
+                                       .load = !config->profile.operator_key,
                                        .step = native_compute_step,
                                        .step_ctx = run->compute},
         &run->models);
