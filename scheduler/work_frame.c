@@ -198,7 +198,7 @@ static enum err decide_draws(struct bytes snapshot,
         !bytes_u32(&snapshot, &season.lost))
         return ERR_FORMAT;
     for (int i = 0; snapshot.len && i < SCHED_DRAWS_MAX; i++) {
-        bool drawn;
+        bool drawn = false;
         enum err err = bytes_u32(&snapshot, &n) ? ERR_OK : ERR_FORMAT;
 
         if (!err)

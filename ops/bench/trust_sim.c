@@ -24,7 +24,7 @@ struct host {
     struct redun_stints stints;
 };
 
-enum { NOBODY = UINT32_MAX };
+#define NOBODY UINT32_MAX
 
 struct line {
     enum answer answer;

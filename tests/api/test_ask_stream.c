@@ -61,7 +61,7 @@ static void look_final(struct world *w, const char *text)
     static const uint8_t none[] = {0}, chat[] = {2};
     struct sched_result r = {.n_prompt = 5,
                              .finish = SCHED_FINISH_LENGTH,
-                             .checker = {"c", "native-ref"},
+                             .checker = {"c", "native-ref", 0},
                              .blob = {w->stream.chat ? chat : none, 1},
                              .model = "m"};
     struct sched_ask ask = {.n_lines = 1, .results = &r, .n_final = 1};
