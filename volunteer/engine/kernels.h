@@ -17,8 +17,8 @@
 // Quantise one row of n values (|v| <= FORMAT_VALUE_MAX), in groups of 64, the
 // last one padded with zeros. For each group: e = max(0, bits(max |v|) - 7),
 // q = v / 2^e rounded half up and clamped to +-127, corr = 64 * sum of q.
-// q has 64 * G bytes, e and corr G elements; they and v are not aligned. Returns
-// the largest e.
+// q has 64 * G bytes, e and corr G elements; they and v are not aligned.
+// Returns the largest e.
 typedef uint8_t engine_quantise_fn(int8_t *q, uint8_t *e, int32_t *corr,
                                    const int32_t *v, uint32_t n);
 
