@@ -185,7 +185,8 @@ end
 
 -- A finished item that is not drawn is to be checked after all. referee: "1" by
 -- nobody else, "2" by others only if it is late, "". covers: map of account ->
--- its stints up to this number are valid once the checks of them have agreed.
+-- {number, batch}: its stints up to this number, of this batch if there is one,
+-- are valid once the checks of them have agreed.
 -- One that all who are there have vouched for stays as it is without a referee.
 local function draw(x, item, covers, referee)
   local sid, f = parts(item)
@@ -215,16 +216,32 @@ local function valid(x, p, item, a)
   verify.valid(x, p, sid, f)
 end
 
--- Items of account a that have waited long enough, or are covered up to upto.
+-- The checks drawn for account a's items up to this number, of this batch, have
+-- agreed, unless one is still to come: then all of these are valid.
+local function cover(x, p, a, upto, id)
+  local function each(set, fn)
+    for _, item in ipairs(R('ZRANGE', set, '-inf', upto, 'BYSCORE')) do
+      local sid = parts(item)
+      if not id or R('HGET', sequence.key(x, sid), 'b') == id then fn(item) end
+    end
+  end
+  local left = 0
+  each(drawn(x, a), function() left = left + 1 end)
+  if left > 0 then return end
+  each(pending(x, a), function(item) valid(x, p, item, a) end)
+end
+
+-- Items of account a that have waited long enough, or are covered by upto (as
+-- for draw).
 function trust.advance(x, p, a, upto)
-  if upto and R('ZCOUNT', drawn(x, a), '-inf', upto) > 0 then upto = nil end
+  if upto then cover(x, p, a, upto[1], upto[2]) end
   while true do
     local head = R('ZRANGE', pending(x, a), 0, 0, 'WITHSCORES')
     if not head[1] then return end
     local sid, at = head[1], tonumber(head[2])
     local n = tonumber(R('HGET', account(x, a), 'n')) or 0
-    if at > (upto or 0) and (n - at < p.window or
-       R('ZCOUNT', drawn(x, a), at + 1, at + p.window) > 0) then
+    if n - at < p.window or
+       R('ZCOUNT', drawn(x, a), at + 1, at + p.window) > 0 then
       return
     end
     valid(x, p, sid, a)
@@ -329,13 +346,14 @@ function trust.lost(x, p, a)
   end
 end
 
--- Draw some of these undrawn items for all that account a has pending.
-local function settle(x, p, a, items, random)
+-- Draw some of these undrawn items for all that account a has pending; of batch
+-- id, if it is given: what is drawn from one batch tells nothing of another.
+local function settle(x, p, a, items, random, id)
   local n, k = #items, settle_count(x, p, #items)
   local upto = tonumber(R('HGET', account(x, a), 'n'))
   for i = 0, k - 1 do
-    draw(x, items[(random + math.floor(i * n / k)) % n + 1], {[a] = upto},
-         n >= p.settle_referee and '2' or '')
+    draw(x, items[(random + math.floor(i * n / k)) % n + 1],
+         {[a] = {upto, id or false}}, n >= p.settle_referee and '2' or '')
   end
 end
 
@@ -375,7 +393,7 @@ function trust.settle_batch(x, p, id, random)
     if ends or R('EXISTS', drawn(x, a)) == 0 then table.insert(order, a) end
   end
   table.sort(order)
-  for _, a in ipairs(order) do settle(x, p, a, by[a], random) end
+  for _, a in ipairs(order) do settle(x, p, a, by[a], random, id) end
 end
 
 -- Batches that have ended but for pending lines, and accounts that have left.
