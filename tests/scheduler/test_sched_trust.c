@@ -341,8 +341,44 @@ static void liars_who_vouch_for_each_other_get_nothing_through(void)
     }
 }
 
+// Who was wrong gets no new lines, while another is there who was not.
+static void who_was_wrong_rests(void)
+{
+    struct world w;
+    struct fake f[4];
+    long long now;
+
+    world_init(&w, NULL);
+    world_batch(&w, "batch_1", LINES, false);
+    fake_join(&f[0], &w, 1, 1, false);
+    now = world_redis(&w, "HGET " CELL "v:%s seen", f[0].id);
+    world_redis(&w, "HSET " CELL "acct:01ab%060d st 1 stt %lld", 0, now);
+    f[0].slots = 1;
+    CHECK_EQ(fake_call(&f[0], -1, 0), ERR_OK); // alone, it works
+    CHECK_EQ(f[0].reason, SYN1_WORK);
+    CHECK_EQ(fake_leave(&f[0]), ERR_OK);
+    fake_join(&f[1], &w, 2, 2, false);
+    f[1].slots = 1;
+    CHECK_EQ(fake_call(&f[1], -1, 0), ERR_OK);
+    CHECK_EQ(f[1].reason, SYN1_WORK);
+    fake_join(&f[2], &w, 3, 1, false);
+    CHECK_EQ(fake_call(&f[2], -1, 0), ERR_OK);
+    CHECK(f[2].reason != SYN1_WORK);
+    CHECK_EQ(fake_leave(&f[1]), ERR_OK);
+    fake_join(&f[3], &w, 9, 9, true);
+    fake_go(&f[2]); // alone again
+    fake_go(&f[3]);
+    fakes_until_final(&w, "batch_1", 8000);
+    world_check(&w, "batch_1", LINES, false, true);
+    fakes_output(&w, "batch_1");
+    fake_release(&f[0]);
+    fake_release(&f[1]);
+    stop_all(&w, f + 2, 2);
+}
+
 int main(void)
 {
+    who_was_wrong_rests();
     liars_who_vouch_for_each_other_get_nothing_through();
     blame_goes_to_the_stint_that_is_wrong();
     a_liar_is_caught_and_named();
