@@ -20,7 +20,7 @@ enum {
     REDUN_SEASON_BANNED = 2,  // ... and this less once that one is banned
     REDUN_SEASON_USUAL = 350, // millionths of checks that find lies anyway
     REDUN_SEASON_RISE = 60,   // the chance rises by this times the excess ...
-    REDUN_SEASON_STEEP = 6,  // ... and by this times its square, in 1/100
+    REDUN_SEASON_STEEP = 6,   // ... and by this times its square, in 1/100
     REDUN_SETTLE_MOST = 24,   // stints of which the share is drawn, at most
     REDUN_SETTLE_REFEREE = 8, // a draw for so many is the referee's
     REDUN_STRIKES_MAX = 3,    // so many ban
