@@ -11,8 +11,8 @@ import { connectTo, launchChromiumServer } from '../../ops/lib/browsers.mjs';
 import { Grid, ROOT, answerOf, kill, sleep, splitModel, synapseOk } from './grid.mjs';
 import { Redis } from './redis.mjs';
 
-const SOURCE = 'ops/models/tales-gpt2', SHARDS = 6, PATH = '2,4';
-const PAGE_MB = 16; // a little less than the whole model and room to compute
+const SOURCE = 'ops/models/tales-gpt2', SHARDS = 6, PATH = '2,4', SPANS = ['0-2', '2-4', '4-6'];
+const PAGE_MB = 16;
 const LOOK_MS = 40; // between two looks at how sequences get on
 const AFTER_MS = 5000; // so long a standstill is put down to the loss before it
 
@@ -208,11 +208,15 @@ function memoryOf(model) {
   return shards.reduce((/** @type {number} */ sum, /** @type {any} */ s) => sum + s.bytes, 0);
 }
 
-/** Have the model cut into three. @param {Grid} grid */
+/** Have the model cut into three. Returns what gives a volunteer one of these,
+ * by its name. @param {Grid} grid */
 async function pin(grid) {
   const made = await synapseOk(['keys', 'create', '--data', grid.data, '--name', 'operator', '--scopes', 'operate']);
   const key = made.out.trim().split('\n').at(-1) ?? '';
-  await synapseOk(['plan', grid.url, '--model', path.basename(SOURCE), '--path', PATH, '--key', key]);
+  const plan = (/** @type {string[]} */ ...args) =>
+    synapseOk(['plan', grid.url, '--model', path.basename(SOURCE), '--key', key, ...args]);
+  await plan('--path', PATH);
+  return (/** @type {string} */ name, /** @type {number} */ n) => plan('--volunteer', name, '--span', SPANS[n % SPANS.length]);
 }
 
 /** @param {Pick<Options, 'lines'|'tokens'>} options @returns {import('./grid.mjs').Request[]} */
@@ -287,7 +291,7 @@ export async function churn(options) {
   const model = path.join(folder, path.basename(SOURCE));
   cpSync(await splitModel(SOURCE, SHARDS), model, { recursive: true });
   const grid = await Grid.start({ args: ['--models', folder] });
-  await pin(grid);
+  const give = await pin(grid);
   const memory = memoryOf(model), requests = requestsOf(options);
   const redis = await Redis.open(path.join(grid.data, 'redis.sock'));
   /** @type {(Native | Page)[]} */
@@ -296,7 +300,11 @@ export async function churn(options) {
   const all = [];
   let joined = 0;
   const native = async () => new Native(grid, `native${joined++}`, memory, options.delayMs ?? 0);
-  const page = async () => Page.open(grid.url, `page${joined++}`);
+  const page = async () => { // 16 MB, the least that it can be told, may do for all
+    const n = joined++;
+    await give(`page${n}`, n);
+    return Page.open(grid.url, `page${n}`);
+  };
   const enlist = async (/** @type {() => Promise<Native | Page>} */ make) => {
     const fresh = await make();
     all.push(fresh);

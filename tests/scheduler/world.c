@@ -475,12 +475,17 @@ void world_batch_of(struct world *w, const char *id, const char *key,
             line.sampling.n_top = MODEL_TOP;
         }
         memcpy(line.model, w->model.id, sizeof line.model);
-        CHECK_EQ(world_wait(w,
-                            sched_batch_add(w->store, &took.job, &line, 1,
-                                            took.job.cursor + 10, 60000,
-                                            on_waited, &done),
-                            &done),
-                 ERR_OK);
+        enum err err;
+
+        // as many wait as may: those that run make room
+        while ((err = world_wait(w,
+                                 sched_batch_add(w->store, &took.job, &line, 1,
+                                                 took.job.cursor + 10, 60000,
+                                                 on_waited, &done),
+                                 &done)) == ERR_FULL &&
+               WORLD_TOKENS)
+            world_run(w, 50);
+        CHECK_EQ(err, ERR_OK);
         took.job.cursor += 10;
     }
     CHECK_EQ(world_wait(
