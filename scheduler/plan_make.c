@@ -223,6 +223,20 @@ static unsigned holders(const struct plan *plan, size_t i)
     return (unsigned)plan->n_holders[i] + plan->n_near[i];
 }
 
+// Nobody holds span i: one of class f32 moves there from one that keeps another
+// holder.
+static void move_near(const struct making *m, struct plan *plan, size_t i)
+{
+    for (size_t v = 0; v < m->n && !holders(plan, i); v++) {
+        const struct plan_volunteer *who = &m->volunteers[v];
+
+        if (who->near && !who->pinned && !is_slow(m, v) && m->stages[v] >= 0 &&
+            holders(plan, (size_t)m->stages[v]) > 1 &&
+            fits(m, v, &plan->path[i]))
+            put(m, plan, v, (int)i);
+    }
+}
+
 // The span that volunteer v helps most: the one with the fewest holders.
 static int neediest(const struct making *m, const struct plan *plan, size_t v)
 {
@@ -258,6 +272,8 @@ static unsigned assign(const struct making *m, struct plan *plan)
     for (v = 0; v < m->n; v++)
         if (m->stages[v] == PLAN_NONE && !m->volunteers[v].pinned)
             put(m, plan, v, neediest(m, plan, v));
+    for (size_t i = 0; i + 1 < plan->n_path; i++)
+        move_near(m, plan, i);
     plan->missing = 0;
     for (size_t i = plan->n_path - 1; i-- > 0;) {
         if (holders(plan, i) < least)

@@ -196,6 +196,7 @@ static void volunteers_keep_what_they_hold(void)
 // leaves, never the head, never more layers than four.
 static void class_f32_fills_what_is_left(void)
 {
+    static const uint16_t thirds[] = {0, 2, 4, 6};
     struct sched_shard shards[6];
     struct plan_volunteer v[5] = {{0}};
     int stages[5];
@@ -214,11 +215,25 @@ static void class_f32_fills_what_is_left(void)
     CHECK_EQ(plan.missing, 0);
     CHECK_EQ(plan.n_holders[0] + plan.n_holders[1], 0);
 
-    plan_make(shards, 6, v, 5, plan.path, plan.n_path, false, stages, &plan);
+    plan_make(shards, 6, v, 5, thirds, 4, false, stages, &plan);
     for (int s = 0; s < 3; s++)
         CHECK_EQ(plan.n_holders[s], 1);
     CHECK_EQ(plan.n_near[0], 1);
     CHECK_EQ(plan.n_near[1], 1);
+
+    // Both hold the same span, and nobody the one before: one of them moves.
+    for (int k = 0; k < 2; k++) {
+        v[k].n_held = 1;
+        memcpy(v[k].held[0], (uint16_t[]){2, 4}, sizeof v[k].held[0]);
+    }
+    v[2].n_held = 1;
+    memcpy(v[2].held[0], (uint16_t[]){4, 6}, sizeof v[2].held[0]);
+    plan_make(shards, 6, v, 3, thirds, 4, false, stages, &plan);
+    CHECK_EQ(plan.n_path, 4);
+    CHECK_EQ(plan.missing, 0);
+    CHECK_EQ(stages[0] + stages[1], 1);
+    for (int k = 0; k < 3; k++)
+        v[k].n_held = 0;
 
     // One that has memory for all of it, and one for more layers than it may.
     v[0].memory = 99;
