@@ -116,6 +116,10 @@ for (const { source, nSpans, natives, pages } of [
       const { id } = await grid.submit(requests, { receipts: true });
       await assertLines(grid, id, requests, model);
       assert.ok(![...opened(grid)].includes(`1-${SHARDS}`), 'nobody had the whole model');
+      for (const line of pages ? await grid.results(id) : []) {
+        const names = line.response.body.synapse.computed_by.map((/** @type {any} */ maker) => maker.name);
+        assert.ok(names.includes('page') && names.length > 1, `the page computed a part: ${names.join(' ')}`);
+      }
       const held = pages ? nSpans - pages : nSpans; // by those that have a log
       assert.ok(opened(grid).size >= held, [...opened(grid)].join(' '));
     } finally {
