@@ -54,6 +54,7 @@ local function load(G, f)
   local text = G and stage.text(G, 'v', f) or ''
   return text ~= '' and cmsgpack.unpack(text) or nil
 end
+verify.load = load
 
 local function save(x, sid, G, f, V)
   V.ver = V.ver + 1
@@ -86,7 +87,7 @@ end
 -- The stints of stage f with what is wrong from `at` on (a row; at the head a
 -- token): those that made that row of the same inputs; at the head the token, if
 -- it was made before there was a path.
-local function stints_at(s, G, f, at)
+function verify.stints_at(s, G, f, at)
   local e, rows, whole = stage.finish_of(G, f), {}, {}
   local row = e == last(G) and s.np - 1 + at or at
   for _, t in ipairs(cmsgpack.unpack(s.sn)) do
@@ -103,7 +104,7 @@ end
 -- what is disputed.
 local function subject(s, G, f, V)
   local e = stage.finish_of(G, f)
-  local sn = V.row and cmsgpack.pack(stints_at(s, G, f, V.row)) or s.sn
+  local sn = V.row and cmsgpack.pack(verify.stints_at(s, G, f, V.row)) or s.sn
   return {sn = sn, e = e, last = e == last(G), bad = s.bad, cw = V.cw,
           ck = V.ck, av = V.av, avt = V.avt}
 end
@@ -569,82 +570,11 @@ function verify.ask(x, ask, i, act)
   for _, w in ipairs(list) do table.insert(ask, w) end
 end
 
--- What is left of the stints where boundaries keep limit(b) rows and the line
--- keep tokens. What was right for its inputs (is_right) is credited.
-local function cut_stints(x, s, limit, keep, is_right)
-  local m, stints = base.load(x.P .. 'm:' .. s.m, 'cr', 'span', 'crs'), {}
-  for _, t in ipairs(cmsgpack.unpack(s.sn)) do
-    local to = t[8] and limit(t[8]) or keep
-    if t[8] and t[6] > to and is_right(t) then
-      local lost = {t[1], t[2], t[3], t[4], math.max(t[5], to), t[6], t[7], t[8]}
-      base.ledger(x, t[2], 'work', (sequence.worth(s, lost, m)))
-    end
-    if t[5] < to then
-      t[6] = math.min(t[6], to)
-      table.insert(stints, t)
-    end
-  end
-  return cmsgpack.pack(stints)
-end
-
--- Row `row` of stage f is the first that is wrong: the log is cut back there,
--- and all that was computed from it goes. keep: tokens that stay. blamed: map
--- of the accounts that were wrong.
-local function rollback(x, p, sid, s, G, f, row, keep, blamed)
-  local key, e = sequence.key(x, sid), stage.finish_of(G, f)
-  local len, right = log.row_len(tonumber(G.d)), {}
-  local function limit(b) return b >= e and row or s.np + keep end
-  for i = 1, #G.path - 1 do
-    right[G.path[i + 1]] = G.path[i] ~= f and load(G, G.path[i]).st == 'y'
-  end
-  local sn = cut_stints(x, s, limit, keep, function(t)
-    return not blamed[trust.maker(t)] and
-           (right[t[8]] or trust.trusted(x, p, trust.maker(t)))
-  end)
-  if load(G, f).ch == '1' then trust.season(x, p, true) end
-  verify.drop(x, sid, s, G)
-  local fields = {}
-  for i = 2, #G.path do
-    local b = G.path[i]
-    local n = math.min(stage.num(G, 'r', b), limit(b))
-    if b ~= last(G) then log.cut(x, sid, b, n, len) end
-    fields['r' .. b] = n
-  end
-  stage.set(x, sid, G, fields)
-  local each = #s.lp / math.max(#s.o / 4, 1)
-  s.o = s.o:sub(1, keep * 4)
-  R('HSET', key, 'o', s.o, 'pr', s.pr:sub(1, keep * 16), 'lp',
-    s.lp:sub(1, keep * each), 'sn', sn, 'fin', '')
-  R('HINCRBY', key, 'ep', 1)
-  base.count(x, 'rollbacks', 1)
-  stage.reopen(x, sid, s, G)
-end
-
 -- Who checked and agreed with the truth has earned it.
 local function pay(x, c, credit)
   if c[5] then return end -- a referee
   base.ledger(x, c[2], 'check', credit)
   R('HINCRBY', x.P .. 'acct:' .. c[2], 'run', 1)
-end
-
--- A stage was found wrong from d[4] on (a row; at the head, a token).
-local function wrong(x, p, sid, s, G, f, V, at)
-  local e, no = stage.finish_of(G, f), #s.o / 4
-  local row, keep, blamed, order = at, math.max(0, at - s.np + 1), {}, {}
-  if e == last(G) then row, keep = s.np - 1 + at, at end
-  for _, t in ipairs(stints_at(s, G, f, at)) do
-    local a = trust.maker(t)
-    if not blamed[a] then table.insert(order, a) end
-    blamed[a] = true
-  end
-  for _, c in ipairs(V.ck ~= '' and cmsgpack.unpack(V.ck) or {}) do
-    if not c[5] and not blamed[c[2]] then -- said that it was right
-      blamed[c[2]] = true
-      table.insert(order, c[2])
-    end
-  end
-  rollback(x, p, sid, s, G, f, row, math.min(keep, no), blamed)
-  return order
 end
 
 -- The check of a stage, or the word on a disputed one, has come. d: {version,
@@ -679,7 +609,7 @@ function verify.verdict(x, p, vid, v, act)
   end
   if d[2] == 0 then
     if not referee then pay(x, {vid, v.a}, credit) end
-    for _, a in ipairs(wrong(x, p, sid, s, G, f, V, d[4])) do
+    for _, a in ipairs(verify.wrong(x, p, sid, s, G, f, V, d[4])) do
       table.insert(losers, a)
     end
   else
