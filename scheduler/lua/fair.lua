@@ -40,8 +40,9 @@ function fair.again(x, q, tag)
   return text(math.min(n, first and now - FIRST or now))
 end
 
--- A line with that tag is taken: it is the present now.
+-- A line with that tag is taken: it is the present now, as long as any wait.
 function fair.taken(x, q, tag)
+  if R('EXISTS', x.P .. q) == 0 then return end
   local n = tonumber(tag) or 0
   local lane = n < 0 and 'a' or 'b'
   local at = n < 0 and n + FIRST or n
@@ -50,5 +51,9 @@ function fair.taken(x, q, tag)
   end
 end
 
--- Nothing is in queue q any more.
-function fair.rest(x, q) R('DEL', tags(x, q)) end
+-- Out of queue q, if it is there.
+function fair.drop(x, q, item)
+  if R('ZREM', x.P .. q, item) == 1 and R('EXISTS', x.P .. q) == 0 then
+    R('DEL', tags(x, q))
+  end
+end

@@ -130,7 +130,7 @@ local function add_new(x, c)
     local s = base.load(sequence.key(x, sid), 'b', 'm', 'st', 'np', 'mt', 'own',
                         'bad', 'tag')
     if not s.b then
-      R('ZREM', queue, sid)
+      fair.drop(x, 'q:' .. c.m, sid)
     elseif stage.never(x, c.p, s, c.M, path) then
       batch.too_long(x, sid, stage.never(x, c.p, s, c.M, path), c.p.log_bytes)
     elseif class_fits(x, c, s.b) and (exact or batch.near(x, s.b)) and

@@ -60,7 +60,7 @@ function known.draw(x, p, m, a, random)
     0, '', '', base.unhex(m), t[1], t[2], t[3], '', t[4], t[5], '', '', t[6],
   }, 1, {key = BATCH, priority = 1}, false)
   R('HDEL', x.P .. 'q:' .. m .. ':t', 'b' .. BATCH) -- owes nothing
-  R('ZREM', x.P .. 'q:' .. m, sid)
+  fair.drop(x, 'q:' .. m, sid)
   R('HSET', sequence.key(x, sid), 'kn', t[7])
   R('EXPIRE', batch.key(x, BATCH), TTL_S)
   return sid

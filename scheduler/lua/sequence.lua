@@ -88,10 +88,7 @@ end
 
 -- Out of every queue for work.
 function sequence.unqueue(x, sid, s)
-  local queue = x.P .. 'q:' .. s.m
-  if R('ZREM', queue, sid) == 1 and R('EXISTS', queue) == 0 then
-    fair.rest(x, 'q:' .. s.m)
-  end
+  fair.drop(x, 'q:' .. s.m, sid)
   R('ZREM', x.P .. 'sticky', sid)
   if s.own and s.own ~= '' then
     R('ZREM', volunteer.key(x, s.own) .. ':q', sid)
@@ -121,10 +118,7 @@ end
 
 -- Out of the queue for checks.
 function sequence.uncheck(x, sid, m)
-  local queue = 'c:' .. m
-  if R('ZREM', x.P .. queue, sid) == 1 and R('EXISTS', x.P .. queue) == 0 then
-    fair.rest(x, queue)
-  end
+  fair.drop(x, 'c:' .. m, sid)
 end
 
 -- Waits for the referee (again).

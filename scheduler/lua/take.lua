@@ -147,7 +147,7 @@ local function add_queued(x, c, queue)
     if not room(c) then return end
     local s = base.load(sequence.key(x, sid), 'bad', 'av', 'avt')
     if not s.bad then
-      R('ZREM', queue, sid)
+      fair.drop(x, 'q:' .. c.m, sid)
     else
       local bad = cmsgpack.unpack(s.bad)
       local shy = bad[c.v.a] and place.others(x, bad) > 0 or

@@ -112,9 +112,7 @@ end
 -- Out of the queues.
 local function unqueue(x, sid, m, f, e)
   local name, item = queue(m, f, e), verify.item(sid, f)
-  if R('ZREM', x.P .. name, item) == 1 and R('EXISTS', x.P .. name) == 0 then
-    fair.rest(x, name)
-  end
+  fair.drop(x, name, item)
   R('ZREM', disputes(x, m, f, e), item)
   if R('EXISTS', x.P .. name, disputes(x, m, f, e)) == 0 then
     R('SREM', x.P .. 'cr:' .. m, span(f, e))

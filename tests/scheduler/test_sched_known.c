@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define CELL  "syn:{0}:"
+#define QUEUE CELL "q:01020304000000000000000000000000"
 #define ZEROS "000000000000000000000000000000"
 #define REST  "ab" ZEROS ZEROS // of an account's name, after its number
 
@@ -62,6 +63,37 @@ static void an_honest_volunteer_passes(void)
     leave(&w, &f[2]);
     CHECK_EQ(world_redis(&w, "HGET " CELL "g n_q"), 0); // nothing stays
     CHECK_EQ(world_redis(&w, "HGET " CELL "g n_r"), 0);
+    world_release(&w);
+}
+
+// Where the last line of a queue is taken beside a known one, in either order,
+// what the queue told of its keys goes with it.
+static void a_known_line_leaves_nothing_of_an_empty_queue(void)
+{
+    enum { BATCHES = 12, LINES = 4 };
+    struct world w;
+    struct fake f[3];
+
+    begin(&w, f, always);
+    f[1].slots = 2;
+    for (int i = 0; i < BATCHES; i++) {
+        char id[32];
+
+        snprintf(id, sizeof id, "batch_of_four_%d", i);
+        world_batch(&w, id, LINES, false);
+        while (world_redis(&w, "EXISTS " QUEUE)) {
+            CHECK_EQ(fake_call(&f[1], f[1].n_held ? 0 : -1, 0), ERR_OK);
+            CHECK_EQ(f[1].n_held, 1);
+        }
+        CHECK_EQ(world_redis(&w, "EXISTS " QUEUE ":t"), 0);
+        while (f[1].n_held)
+            CHECK_EQ(fake_call(&f[1], 0, 0), ERR_OK);
+        fakes_until_final(&w, id, 8000);
+        fakes_output(&w, id);
+    }
+    CHECK(world_redis(&w, "HGET " CELL "g known") >= BATCHES);
+    leave(&w, &f[1]);
+    leave(&w, &f[2]);
     world_release(&w);
 }
 
@@ -238,6 +270,7 @@ static void a_known_line_looks_like_any_other(void)
 
 int main(void)
 {
+    a_known_line_leaves_nothing_of_an_empty_queue();
     a_known_line_looks_like_any_other();
     an_honest_volunteer_passes();
     a_liar_is_found_before_any_draw();
