@@ -249,7 +249,7 @@ test('files and batches are kept for --retention', async () => {
 
 test('a batch tells when it will be done, once there is a rate', async () => {
   const volunteers = ['Ada', 'Grace'].map((name) => grid.volunteer(`${name}-eta`));
-  const requests = Array.from({ length: 24 }, (_, i) => ({ custom_id: `r${i}`, prompt: 'Once upon a time', max_tokens: 16, temperature: 0 }));
+  const requests = Array.from({ length: 96 }, (_, i) => ({ custom_id: `r${i}`, prompt: 'Once upon a time', max_tokens: 16, temperature: 0 }));
   const { id, eta } = JSON.parse((await call(grid.key, 'POST', '/v1/batches', { requests })).text);
   assert.equal(eta, null);
   let told = 0;
