@@ -18,6 +18,7 @@ bool whole_model_isa(const char *name, enum engine_isa *out)
         {"ref", ENGINE_ISA_REF},
         {"avx2", ENGINE_ISA_AVX2},
         {"vnni", ENGINE_ISA_VNNI},
+        {"vnni512", ENGINE_ISA_VNNI512},
     };
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

@@ -26,7 +26,7 @@ struct whole_model_options {
 // The isa of a name that --isa takes. False if there is none.
 bool whole_model_isa(const char *name, enum engine_isa *out);
 
-#define WHOLE_MODEL_ISAS "best, ref, avx2, vnni"
+#define WHOLE_MODEL_ISAS "best, ref, avx2, vnni, vnni512"
 
 // A number of threads that --threads takes.
 bool whole_model_threads(const char *text, uint32_t *out);

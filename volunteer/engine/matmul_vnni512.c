@@ -1,61 +1,122 @@
-// The matrix product with AVX512-VNNI, as matmul_vnni.c with vectors of 16
-// lanes: one vector holds four columns of all 16 weight rows of a block.
+// The matrix product with AVX512-VNNI: dpbusd adds four products of a biased
+// weight (1..127) and an activation to each of 16 lanes, exactly; corr takes
+// the bias out. One vector holds four columns of all 16 weight rows of a block.
+//
+// One row is bound by memory, and simple: the processor reads ahead best when
+// nothing else is asked for (measured: 34 GB/s, with own prefetches 26).
+// Several rows are bound by dpbusd, one a cycle, if weights come into the
+// second cache meanwhile: two blocks ahead, a line for each line read
+// (measured, 16 rows: 190 G MAC/s, without 140).
 #include "engine/matmul_x86.h"
 #include "engine/twins.h"
 
-enum { ROWS_MAX = 12 }; // sums in flight: latency times throughput of dpbusd
+enum {
+    TILE_ROWS = 8,   // sums of products in flight, and as many over the groups
+    BLOCKS_AHEAD = 2 // that are asked for
+};
 
+// (dot * m) >> shift
+static inline __m512i scaled(__m512i dot, __m512i m, uint32_t shift)
+{
+    return _mm512_sra_epi32(_mm512_mullo_epi32(dot, m),
+                            _mm_cvtsi32_si128((int32_t)shift));
+}
+
+static inline __m512i mantissas(const uint8_t *m)
+{
+    return _mm512_cvtepu8_epi32(
+        _mm_load_si128((const __m128i *)(const void *)m));
+}
+
+static inline __m512i broadcast4(const int8_t *q)
+{
+    int32_t four;
+
+    __builtin_memcpy(&four, q, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+// Row t's outputs of block b.
+static inline void finish(int32_t *out, __m512i acc,
+                          const struct matmul_input *in, uint32_t t,
+                          const struct matmul_weight *weight, uint32_t b)
+{
+    const size_t n = (size_t)b * FORMAT_BLOCK;
+    int32_t shift = in->e_max[t] + (int32_t)matmul_spare(weight->n_groups);
+
+    x86_finish(out, _mm512_castsi512_si256(acc), shift, weight, n);
+    x86_finish(out + 8, _mm512_extracti64x4_epi64(acc, 1), shift, weight,
+               n + 8);
+}
+
+// R rows from t on against block b.
 static inline __attribute__((always_inline)) void
 tile(int32_t *out, size_t ld, const struct matmul_input *in, uint32_t t,
      const struct matmul_weight *weight, uint32_t b, const int R)
 {
     const uint32_t G = weight->n_groups;
     const size_t step = (size_t)G * FORMAT_GROUP;
+    const size_t ahead = (size_t)BLOCKS_AHEAD * G * FORMAT_TILE;
     const uint8_t *w = weight->w + (size_t)b * G * FORMAT_TILE;
     const uint8_t *m = weight->m + (size_t)b * G * FORMAT_BLOCK;
     const int8_t *q = in->q + t * step;
-    __m512i acc[ROWS_MAX];
+    const int32_t *corr = in->corr + (size_t)t * G;
+    __m512i acc[TILE_ROWS];
 
     for (int r = 0; r < R; r++)
         acc[r] = _mm512_setzero_si512();
     for (uint32_t g = 0; g < G; g++, m += FORMAT_BLOCK, q += FORMAT_GROUP) {
-        __m512i mant = _mm512_cvtepu8_epi32(
-            _mm_load_si128((const __m128i *)(const void *)m));
-        __m512i dot[ROWS_MAX];
+        __m512i mant = mantissas(m);
+        __m512i dot[TILE_ROWS];
 
-#pragma GCC unroll 12
+#pragma GCC unroll 8
         for (int r = 0; r < R; r++)
-            dot[r] = _mm512_set1_epi32(-in->corr[(t + (size_t)r) * G + g]);
+            dot[r] = _mm512_setzero_si512();
         for (int k = 0; k < FORMAT_GROUP; k += 4, w += 64) {
             __m512i four = _mm512_load_si512(w);
 
-#pragma GCC unroll 12
-            for (int r = 0; r < R; r++) {
-                int32_t a;
-
-                __builtin_memcpy(&a, q + (size_t)r * step + k, sizeof a);
-                dot[r] =
-                    _mm512_dpbusd_epi32(dot[r], four, _mm512_set1_epi32(a));
-            }
+            if (R > 3)
+                _mm_prefetch((const char *)w + ahead, _MM_HINT_T1);
+#pragma GCC unroll 8
+            for (int r = 0; r < R; r++)
+                dot[r] = _mm512_dpbusd_epi32(
+                    dot[r], four, broadcast4(q + (size_t)r * step + k));
         }
-#pragma GCC unroll 12
+#pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
-            uint32_t s = x86_group_shift(in, t + (uint32_t)r, G, g);
+            __m512i bias = _mm512_set1_epi32(corr[(size_t)r * G + g]);
 
             acc[r] = _mm512_add_epi32(
-                acc[r], _mm512_sra_epi32(_mm512_mullo_epi32(dot[r], mant),
-                                         _mm_cvtsi32_si128((int32_t)s)));
+                acc[r], scaled(_mm512_sub_epi32(dot[r], bias), mant,
+                               x86_group_shift(in, t + (uint32_t)r, G, g)));
         }
     }
-    for (int r = 0; r < R; r++) {
-        int32_t shift = in->e_max[t + (uint32_t)r] + (int32_t)matmul_spare(G);
-        int32_t *o = out + (size_t)r * ld;
-        size_t n = (size_t)b * FORMAT_BLOCK;
+    for (int r = 0; r < R; r++)
+        finish(out + (size_t)r * ld, acc[r], in, t + (uint32_t)r, weight, b);
+}
 
-        x86_finish(o, _mm512_castsi512_si256(acc[r]), shift, weight, n);
-        x86_finish(o + 8, _mm512_extracti64x4_epi64(acc[r], 1), shift, weight,
-                   n + 8);
+// n rows (1 .. TILE_ROWS) from t on against block b.
+static void rows(int32_t *out, size_t ld, const struct matmul_input *in,
+                 uint32_t t, const struct matmul_weight *weight, uint32_t b,
+                 uint32_t n)
+{
+#define ROWS(R)                             \
+    case R:                                 \
+        tile(out, ld, in, t, weight, b, R); \
+        break
+
+    switch (n) {
+        ROWS(1);
+        ROWS(2);
+        ROWS(3);
+        ROWS(4);
+        ROWS(5);
+        ROWS(6);
+        ROWS(7);
+    default:
+        tile(out, ld, in, t, weight, b, TILE_ROWS);
     }
+#undef ROWS
 }
 
 void matmul_vnni512(int32_t *out, size_t ld, const struct matmul_input *in,
@@ -64,13 +125,8 @@ void matmul_vnni512(int32_t *out, size_t ld, const struct matmul_input *in,
 {
     for (uint32_t b = block; b < block_end; b++) {
         int32_t *o = out + (size_t)b * FORMAT_BLOCK;
-        uint32_t t = 0;
 
-        for (; t + 12 <= in->n_rows; t += 12)
-            tile(o + t * ld, ld, in, t, weight, b, 12);
-        for (; t + 4 <= in->n_rows; t += 4)
-            tile(o + t * ld, ld, in, t, weight, b, 4);
-        for (; t < in->n_rows; t++)
-            tile(o + t * ld, ld, in, t, weight, b, 1);
+        for (uint32_t t = 0; t < in->n_rows; t += TILE_ROWS)
+            rows(o + t * ld, ld, in, t, weight, b, in->n_rows - t);
     }
 }
