@@ -125,9 +125,13 @@ static uint8_t largest_exp(const struct kv_tile *tiles, uint32_t n)
 {
     uint8_t max = 0;
 
-    for (uint32_t t = 0; t < n; t++)
-        if (tiles[t / KV_PAGE].v_exp[t % KV_PAGE] > max)
-            max = tiles[t / KV_PAGE].v_exp[t % KV_PAGE];
+    for (uint32_t page = 0; page * KV_PAGE < n; page++) {
+        const uint8_t *v_exp = tiles[page].v_exp;
+        const uint32_t len = page_len(page, n);
+
+        for (uint32_t t = 0; t < len; t++)
+            max = v_exp[t] > max ? v_exp[t] : max;
+    }
     return max;
 }
 

@@ -65,11 +65,14 @@ uint8_t engine_quantise_avx2(int8_t *q, uint8_t *e, int32_t *corr,
 
     for (uint32_t from = 0; from < n; from += FORMAT_GROUP, e++, corr++) {
         uint32_t len = n - from < FORMAT_GROUP ? n - from : FORMAT_GROUP;
-        __m256i x[VECTORS] = {_mm256_setzero_si256()};
+        __m256i x[VECTORS];
 
-        for (int i = 1; i < VECTORS; i++)
-            x[i] = x[0];
-        memcpy(x, v + from, len * sizeof *v);
+        if (len == FORMAT_GROUP) { // a copy of known length stays in registers
+            memcpy(x, v + from, sizeof x);
+        } else {
+            memset(x, 0, sizeof x);
+            memcpy(x, v + from, len * sizeof *v);
+        }
 
         uint32_t bits = engine_bits(largest_abs(x));
         uint32_t shift = bits > 7 ? bits - 7 : 0;

@@ -23,6 +23,9 @@ engine_norm_fn engine_norm_avx2;
 engine_act_fn engine_act_avx2;
 engine_weights_fn engine_weights_avx2;
 
+engine_scores_fn engine_scores_vnni512;
+engine_mix_fn engine_mix_vnni512;
+
 engine_scores_fn engine_scores_simd;
 engine_mix_fn engine_mix_simd;
 engine_quantise_fn engine_quantise_simd;
