@@ -27,6 +27,7 @@ struct data {
     _Alignas(64) uint8_t exp_max[ROWS_MAX];
     _Alignas(64) struct matmul_panel panels[PANELS_MAX];
     _Alignas(64) struct matmul_panel panels_got[PANELS_MAX];
+    _Alignas(64) struct matmul_quads quads[PANELS_MAX];
     _Alignas(64) int32_t want[OUT_MAX];
     _Alignas(64) int32_t got[OUT_MAX];
     _Alignas(64) int32_t x[VALUES_MAX];
@@ -174,8 +175,21 @@ static bool panels_equal(struct data *d, const struct engine_kernels *twin,
     return memcmp(d->panels, d->panels_got, sizeof d->panels) == 0;
 }
 
-static bool matmul_equal(struct data *d, matmul_fn *twin, uint32_t n_rows,
-                         uint32_t n_blocks, uint32_t n_groups, uint32_t from)
+// Quads have one way to be laid, without a twin.
+static void lay_quads(struct data *d, uint32_t n_groups)
+{
+    memset(d->quads, POISON, sizeof d->quads);
+    for (uint32_t t = 0; t < ROWS_MAX; t++) {
+        size_t i = (size_t)t * n_groups;
+
+        matmul_lay_quads(d->quads, t, d->q + i * FORMAT_GROUP, d->exp + i,
+                         d->exp_max[t], n_groups);
+    }
+}
+
+static bool matmul_equal(struct data *d, const struct engine_kernels *twin,
+                         uint32_t n_rows, uint32_t n_blocks, uint32_t n_groups,
+                         uint32_t from)
 {
     struct matmul_weight weight = {d->w,
                                    d->m,
@@ -185,14 +199,17 @@ static bool matmul_equal(struct data *d, matmul_fn *twin, uint32_t n_rows,
                                    n_groups * FORMAT_GROUP,
                                    n_blocks,
                                    n_groups};
+    const void *panels = twin->lay == matmul_lay_quads
+                             ? (const void *)d->quads
+                             : (const void *)d->panels_got;
     struct matmul_input in = {d->q,       d->exp, d->corr,
-                              d->exp_max, n_rows, d->panels_got};
+                              d->exp_max, n_rows, panels};
     size_t ld = ((size_t)n_blocks + n_rows % 2) * FORMAT_BLOCK;
 
     memset(d->want, POISON, sizeof d->want);
     memset(d->got, POISON, sizeof d->got);
     matmul_ref(d->want, ld, &in, &weight, from, n_blocks);
-    twin(d->got, ld, &in, &weight, from, n_blocks);
+    twin->matmul(d->got, ld, &in, &weight, from, n_blocks);
     return memcmp(d->want, d->got, sizeof d->want) == 0;
 }
 
@@ -208,13 +225,15 @@ static bool check_matmul(struct data *d, const struct engine_kernels *twin,
         for (int fill = 0; fill < N_FILLS; fill++) {
             fill_weight(d, (enum fill)fill, shapes[i].blocks, shapes[i].groups);
             fill_input(d, (enum fill)fill, ROWS_MAX, shapes[i].groups);
-            if (twin->lay && !panels_equal(d, twin, shapes[i].groups)) {
+            if (twin->lay == matmul_lay_quads)
+                lay_quads(d, shapes[i].groups);
+            else if (twin->lay && !panels_equal(d, twin, shapes[i].groups)) {
                 snprintf(why, why_len, "lay: %u groups, fill %d",
                          (unsigned)shapes[i].groups, fill);
                 return false;
             }
             for (uint32_t t = 1; t <= ROWS_MAX; t += i == 1 ? 1 : 1 + t / 2)
-                if (!matmul_equal(d, twin->matmul, t, shapes[i].blocks,
+                if (!matmul_equal(d, twin, t, shapes[i].blocks,
                                   shapes[i].groups, shapes[i].from)) {
                     snprintf(why, why_len,
                              "matmul: %u rows, %u blocks, %u groups, fill %d",

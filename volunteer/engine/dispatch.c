@@ -2,11 +2,12 @@
 #include "engine/twins.h"
 
 // The entries of a table by their endings: the product's own, what lays its
-// panels, those of attention and of the other twins, and the reference for what
-// has no twin.
-#define TABLE(text, product, laid, dots, twin)                            \
+// panels and of which kind they are, those of attention and of the other twins,
+// and the reference for what has no twin.
+#define TABLE(text, product, laid, kind, dots, twin)                      \
     {                                                                     \
         .name = text, .matmul = matmul_##product, .lay = laid,            \
+        .panel_bytes = sizeof(struct matmul_##kind),                      \
         .quantise = engine_quantise_##twin, .norm = engine_norm_##twin,   \
         .act = engine_act_##twin, .gate = engine_gate_ref,                \
         .scores = engine_scores_##dots, .weights = engine_weights_##twin, \
@@ -17,10 +18,11 @@
 #include <cpuid.h>
 
 static const struct engine_kernels avx2 =
-    TABLE("avx2", avx2, matmul_lay_avx2, avx2, avx2);
-static const struct engine_kernels vnni = TABLE("vnni", vnni, NULL, avx2, avx2);
+    TABLE("avx2", avx2, matmul_lay_avx2, panel, avx2, avx2);
+static const struct engine_kernels vnni =
+    TABLE("vnni", vnni, NULL, panel, avx2, avx2);
 static const struct engine_kernels vnni512 =
-    TABLE("vnni512", vnni512, NULL, vnni512, avx2);
+    TABLE("vnni512", vnni512, matmul_lay_quads, quads, vnni512, avx2);
 
 // AVX-VNNI is bit 4 of EAX of leaf 7, subleaf 1; gcc 12 has no name for it.
 static bool has_avx_vnni(void)
@@ -66,12 +68,13 @@ const struct engine_kernels *engine_kernels_pick(enum engine_isa isa)
 }
 
 #elif defined(__wasm_simd128__)
-static const struct engine_kernels simd = TABLE("simd", simd, NULL, simd, simd);
+static const struct engine_kernels simd =
+    TABLE("simd", simd, NULL, panel, simd, simd);
 #if defined(ENGINE_RELAXED)
 static const struct engine_kernels relaxed =
-    TABLE("relaxed", relaxed, NULL, simd, simd);
+    TABLE("relaxed", relaxed, NULL, panel, simd, simd);
 static const struct engine_kernels pairs =
-    TABLE("relaxed-pairs", relaxed_pairs, matmul_lay_pairs, simd, simd);
+    TABLE("relaxed-pairs", relaxed_pairs, matmul_lay_pairs, panel, simd, simd);
 #endif
 
 const struct engine_kernels *engine_kernels_pick(enum engine_isa isa)

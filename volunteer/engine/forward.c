@@ -36,16 +36,16 @@ struct forward {
     size_t n_bytes;
     bool counting; // nothing is allocated
 
-    int32_t *x;     // (T, d_model) residual
-    int32_t *big;   // (T, ld) matrix outputs
-    int32_t *att;   // (T, n_heads * head_dim) attention outputs
-    int32_t *rope;  // (T, head_dim) rotations
-    int8_t *q;      // (T, G * 64) quantised input of the next matrix
-    uint8_t *e;     // (T, G)
-    int32_t *corr;  // (T, G)
-    uint8_t *e_max; // (T)
-    struct matmul_panel *panels; // (ceil(T / 8), G); NULL: not wanted
-    int32_t *logits;             // (FORWARD_HEAD_ROWS, ld_logits)
+    int32_t *x;      // (T, d_model) residual
+    int32_t *big;    // (T, ld) matrix outputs
+    int32_t *att;    // (T, n_heads * head_dim) attention outputs
+    int32_t *rope;   // (T, head_dim) rotations
+    int8_t *q;       // (T, G * 64) quantised input of the next matrix
+    uint8_t *e;      // (T, G)
+    int32_t *corr;   // (T, G)
+    uint8_t *e_max;  // (T)
+    void *panels;    // (ceil(T / 8), G) of the kernels' kind; NULL: not wanted
+    int32_t *logits; // (FORWARD_HEAD_ROWS, ld_logits)
 
     const struct forward_row *rows; // of this run
     uint32_t n;
@@ -127,7 +127,7 @@ static enum err scratch_new(struct forward *f, const struct bind_model *model,
     f->e_max = take(f, T, 1);
     if (f->kernels->lay)
         f->panels = take(f, (T + MATMUL_PANEL_ROWS - 1) / MATMUL_PANEL_ROWS,
-                         f->G_max * sizeof *f->panels);
+                         f->G_max * f->kernels->panel_bytes);
     if (model->has_head)
         f->logits =
             take(f, FORWARD_HEAD_ROWS * f->ld_logits, sizeof *f->logits);

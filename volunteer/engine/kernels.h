@@ -83,6 +83,7 @@ struct engine_kernels {
     enum engine_class kernel_class;
     matmul_fn *matmul;
     matmul_lay_fn *lay; // NULL: matmul reads no panels
+    size_t panel_bytes; // of 8 rows and a group, as lay lays them
     engine_quantise_fn *quantise;
     engine_norm_fn *norm;
     engine_act_fn *act;

@@ -43,11 +43,13 @@ void matmul_ref(int32_t *out, size_t ld, const struct matmul_input *in,
         }
 }
 
-void matmul_lay_ref(struct matmul_panel *panels, uint32_t t, const int8_t *q,
-                    const uint8_t *e, uint8_t e_max, uint32_t G)
+void matmul_lay_ref(void *panels, uint32_t t, const int8_t *q, const uint8_t *e,
+                    uint8_t e_max, uint32_t G)
 {
     const uint32_t r = t % MATMUL_PANEL_ROWS;
-    struct matmul_panel *panel = panels + (size_t)(t / MATMUL_PANEL_ROWS) * G;
+    struct matmul_panel *panel = panels;
+
+    panel += (size_t)(t / MATMUL_PANEL_ROWS) * G;
 
     for (uint32_t g = 0; g < G; g++, panel++) {
         panel->wide[r] = 0;
@@ -69,5 +71,24 @@ void matmul_lay_ref(struct matmul_panel *panels, uint32_t t, const int8_t *q,
         }
         if (panel->wide[r])
             matmul_panel_clear(panel, r);
+    }
+}
+
+void matmul_lay_quads(void *panels, uint32_t t, const int8_t *q,
+                      const uint8_t *e, uint8_t e_max, uint32_t G)
+{
+    const uint32_t r = t % MATMUL_PANEL_ROWS;
+    struct matmul_quads *quads = panels;
+
+    quads += (size_t)(t / MATMUL_PANEL_ROWS) * G;
+    for (uint32_t g = 0; g < G; g++, quads++, q += FORMAT_GROUP) {
+        int32_t sum = 0;
+
+        for (int k = 0; k < FORMAT_GROUP; k++)
+            sum += q[k];
+        for (int i = 0; i < FORMAT_GROUP / 4; i++)
+            memcpy(&quads->q[i][r], q + 4 * i, 4);
+        quads->corr[r] = FORMAT_WEIGHT_BIAS * sum;
+        quads->shift[r] = e_max - e[g] + (int32_t)matmul_spare(G);
     }
 }

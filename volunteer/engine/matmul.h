@@ -70,11 +70,18 @@ static inline void matmul_panel_clear(struct matmul_panel *panel, uint32_t r)
     }
 }
 
-// Lay row t, of G groups and quantised, into its panels (as in matmul_input).
-// q is aligned to 64.
-typedef void matmul_lay_fn(struct matmul_panel *panels, uint32_t t,
-                           const int8_t *q, const uint8_t *e, uint8_t e_max,
-                           uint32_t G);
+// The same as the kernels read it that add four products at once: what is
+// broadcast lies beside the others that go with the same weights.
+struct matmul_quads {
+    int32_t q[FORMAT_GROUP / 4][MATMUL_PANEL_ROWS]; // columns 4i .. 4i + 3
+    int32_t corr[MATMUL_PANEL_ROWS];                // 64 * sum of the group's q
+    int32_t shift[MATMUL_PANEL_ROWS];               // e_max - e + spare
+};
+
+// Lay row t, of G groups and quantised, into its panels (as in matmul_input):
+// each fn lays one of the two kinds. q is aligned to 64.
+typedef void matmul_lay_fn(void *panels, uint32_t t, const int8_t *q,
+                           const uint8_t *e, uint8_t e_max, uint32_t G);
 
 // Quantised activations, row-major; made by quantise_row. Alignment 64.
 struct matmul_input {
@@ -83,9 +90,9 @@ struct matmul_input {
     const int32_t *corr;  // (T, G) 64 * sum of the group's q
     const uint8_t *e_max; // (T) largest e of the row
     uint32_t n_rows;      // T
-    // (ceil(T / 8), G), laid by the kernels' `lay`; NULL if they have none or T
-    // is 1
-    const struct matmul_panel *panels;
+    // (ceil(T / 8), G) of the kind that the kernels' `lay` lays; NULL if they
+    // have none or T is 1
+    const void *panels;
 };
 
 // spare of the formula above: 0..6.
@@ -109,6 +116,7 @@ typedef void matmul_fn(int32_t *out, size_t ld, const struct matmul_input *in,
                        uint32_t block_end);
 
 matmul_fn matmul_ref;
-matmul_lay_fn matmul_lay_ref;
+matmul_lay_fn matmul_lay_ref;   // struct matmul_panel
+matmul_lay_fn matmul_lay_quads; // struct matmul_quads
 
 #endif

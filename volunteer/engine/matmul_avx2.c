@@ -141,9 +141,9 @@ static __attribute__((noinline)) void
 add_wide(__m256i *acc, const struct matmul_input *in, uint32_t t,
          const struct matmul_weight *weight, uint32_t b, int R)
 {
-    const struct matmul_panel *panel =
-        in->panels + (size_t)(t / MATMUL_PANEL_ROWS) * weight->n_groups;
+    const struct matmul_panel *panel = in->panels;
 
+    panel += (size_t)(t / MATMUL_PANEL_ROWS) * weight->n_groups;
     for (uint32_t g = 0; g < weight->n_groups; g++, panel++) {
         uint32_t wide;
 
@@ -162,12 +162,12 @@ tile(int32_t *out, size_t ld, const struct matmul_input *in, uint32_t t,
 {
     const uint32_t G = weight->n_groups;
     const size_t ahead = (size_t)BLOCKS_AHEAD * G * FORMAT_TILE;
-    const struct matmul_panel *panel =
-        in->panels + (size_t)(t / MATMUL_PANEL_ROWS) * G;
+    const struct matmul_panel *panel = in->panels;
     const uint8_t *w = weight->w + (size_t)b * G * FORMAT_TILE;
     const uint8_t *m = weight->m + (size_t)b * G * FORMAT_BLOCK;
     __m256i acc[HALVES * TILE_ROWS];
 
+    panel += (size_t)(t / MATMUL_PANEL_ROWS) * G;
     for (int i = 0; i < HALVES * R; i++)
         acc[i] = _mm256_setzero_si256();
     for (uint32_t g = 0; g < G;
@@ -218,7 +218,7 @@ static __m256i add_dwords(__m256i v)
     return _mm256_add_epi16(v, _mm256_shuffle_epi32(v, 0xB1));
 }
 
-void matmul_lay_avx2(struct matmul_panel *panels, uint32_t t, const int8_t *q,
+void matmul_lay_avx2(void *panels, uint32_t t, const int8_t *q,
                      const uint8_t *e, uint8_t e_max, uint32_t G)
 {
     const __m256i bias = _mm256_set1_epi8(FORMAT_WEIGHT_BIAS);
@@ -226,8 +226,9 @@ void matmul_lay_avx2(struct matmul_panel *panels, uint32_t t, const int8_t *q,
     const __m256i limit = _mm256_set1_epi16(MATMUL_TAME_MAX);
     const uint32_t r = t % MATMUL_PANEL_ROWS;
     const int32_t spare = (int32_t)matmul_spare(G);
-    struct matmul_panel *panel = panels + (size_t)(t / MATMUL_PANEL_ROWS) * G;
+    struct matmul_panel *panel = panels;
 
+    panel += (size_t)(t / MATMUL_PANEL_ROWS) * G;
     for (uint32_t g = 0; g < G; g++, panel++) {
         __m256i wide = _mm256_setzero_si256();
 

@@ -103,11 +103,11 @@ static void pair(int32_t *out, size_t ld, const struct matmul_input *in,
                  const struct powers *powers)
 {
     const uint32_t G = weight->n_groups;
-    const struct matmul_panel *panel =
-        in->panels + (size_t)(t / MATMUL_PANEL_ROWS) * G;
+    const struct matmul_panel *panel = in->panels;
     const size_t n = (size_t)b * FORMAT_BLOCK;
     v128_t acc[PAIR * VECTORS];
 
+    panel += (size_t)(t / MATMUL_PANEL_ROWS) * G;
     for (int i = 0; i < PAIR * VECTORS; i++)
         acc[i] = wasm_i32x4_splat(0);
     matmul_pairs_run(acc, weight->w + (size_t)b * G * FORMAT_TILE,
@@ -143,15 +143,16 @@ static v128_t add_lanes(v128_t v)
     return wasm_i16x8_add(v, wasm_i32x4_shuffle(v, v, 1, 0, 3, 2));
 }
 
-void matmul_lay_pairs(struct matmul_panel *panels, uint32_t t, const int8_t *q,
+void matmul_lay_pairs(void *panels, uint32_t t, const int8_t *q,
                       const uint8_t *e, uint8_t e_max, uint32_t G)
 {
     const v128_t limit = wasm_i16x8_splat(MATMUL_TAME_MAX);
     const v128_t bias = wasm_i16x8_splat(-FORMAT_WEIGHT_BIAS);
     const uint32_t r = t % MATMUL_PANEL_ROWS;
     const int32_t spare = (int32_t)matmul_spare(G);
-    struct matmul_panel *panel = panels + (size_t)(t / MATMUL_PANEL_ROWS) * G;
+    struct matmul_panel *panel = panels;
 
+    panel += (size_t)(t / MATMUL_PANEL_ROWS) * G;
     for (uint32_t g = 0; g < G; g++, panel++) {
         v128_t wide = wasm_i32x4_splat(0);
 

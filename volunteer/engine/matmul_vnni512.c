@@ -11,16 +11,9 @@
 #include "engine/twins.h"
 
 enum {
-    TILE_ROWS = 8,   // sums of products in flight, and as many over the groups
-    BLOCKS_AHEAD = 2 // that are asked for
+    TILE_ROWS = MATMUL_PANEL_ROWS, // sums of products, and as many over groups
+    BLOCKS_AHEAD = 2               // that are asked for
 };
-
-// (dot * m) >> shift
-static inline __m512i scaled(__m512i dot, __m512i m, uint32_t shift)
-{
-    return _mm512_sra_epi32(_mm512_mullo_epi32(dot, m),
-                            _mm_cvtsi32_si128((int32_t)shift));
-}
 
 static inline __m512i mantissas(const uint8_t *m)
 {
@@ -36,6 +29,13 @@ static inline __m512i broadcast4(const int8_t *q)
     return _mm512_set1_epi32(four);
 }
 
+// dot += the products of four columns. In assembly, because compilers move each
+// sum to another register and back.
+static inline void add_products(__m512i *dot, __m512i w, const int32_t *four)
+{
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(*dot) : "v"(w), "m"(*four));
+}
+
 // Row t's outputs of block b.
 static inline void finish(int32_t *out, __m512i acc,
                           const struct matmul_input *in, uint32_t t,
@@ -49,46 +49,69 @@ static inline void finish(int32_t *out, __m512i acc,
                n + 8);
 }
 
-// R rows from t on against block b.
+// One row against block b.
+static void one_row(int32_t *out, const struct matmul_input *in,
+                    const struct matmul_weight *weight, uint32_t b)
+{
+    const uint32_t G = weight->n_groups;
+    const uint8_t *w = weight->w + (size_t)b * G * FORMAT_TILE;
+    const uint8_t *m = weight->m + (size_t)b * G * FORMAT_BLOCK;
+    const int8_t *q = in->q;
+    __m512i acc = _mm512_setzero_si512();
+
+    for (uint32_t g = 0; g < G; g++, m += FORMAT_BLOCK) {
+        __m512i dot = _mm512_set1_epi32(-in->corr[g]);
+        __m128i shift = _mm_cvtsi32_si128((int)x86_group_shift(in, 0, G, g));
+
+        for (int k = 0; k < FORMAT_GROUP; k += 4, w += 64, q += 4)
+            dot = _mm512_dpbusd_epi32(dot, _mm512_load_si512(w), broadcast4(q));
+        dot = _mm512_mullo_epi32(dot, mantissas(m));
+        acc = _mm512_add_epi32(acc, _mm512_sra_epi32(dot, shift));
+    }
+    finish(out, acc, in, 0, weight, b);
+}
+
+// R rows from t (a multiple of 8) on against block b.
 static inline __attribute__((always_inline)) void
 tile(int32_t *out, size_t ld, const struct matmul_input *in, uint32_t t,
      const struct matmul_weight *weight, uint32_t b, const int R)
 {
     const uint32_t G = weight->n_groups;
-    const size_t step = (size_t)G * FORMAT_GROUP;
     const size_t ahead = (size_t)BLOCKS_AHEAD * G * FORMAT_TILE;
     const uint8_t *w = weight->w + (size_t)b * G * FORMAT_TILE;
     const uint8_t *m = weight->m + (size_t)b * G * FORMAT_BLOCK;
-    const int8_t *q = in->q + t * step;
-    const int32_t *corr = in->corr + (size_t)t * G;
+    const struct matmul_quads *quads = in->panels;
     __m512i acc[TILE_ROWS];
 
+    quads += (size_t)(t / MATMUL_PANEL_ROWS) * G;
     for (int r = 0; r < R; r++)
         acc[r] = _mm512_setzero_si512();
-    for (uint32_t g = 0; g < G; g++, m += FORMAT_BLOCK, q += FORMAT_GROUP) {
+    for (uint32_t g = 0; g < G; g++, m += FORMAT_BLOCK, quads++) {
         __m512i mant = mantissas(m);
         __m512i dot[TILE_ROWS];
 
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++)
             dot[r] = _mm512_setzero_si512();
-        for (int k = 0; k < FORMAT_GROUP; k += 4, w += 64) {
+#pragma GCC unroll 1
+        for (int i = 0; i < FORMAT_GROUP / 4; i++, w += 64) {
             __m512i four = _mm512_load_si512(w);
 
             if (R > 3)
                 _mm_prefetch((const char *)w + ahead, _MM_HINT_T1);
 #pragma GCC unroll 8
             for (int r = 0; r < R; r++)
-                dot[r] = _mm512_dpbusd_epi32(
-                    dot[r], four, broadcast4(q + (size_t)r * step + k));
+                add_products(&dot[r], four, &quads->q[i][r]);
         }
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
-            __m512i bias = _mm512_set1_epi32(corr[(size_t)r * G + g]);
+            __m512i bias = _mm512_set1_epi32(quads->corr[r]);
+            __m512i scaled =
+                _mm512_mullo_epi32(_mm512_sub_epi32(dot[r], bias), mant);
 
             acc[r] = _mm512_add_epi32(
-                acc[r], scaled(_mm512_sub_epi32(dot[r], bias), mant,
-                               x86_group_shift(in, t + (uint32_t)r, G, g)));
+                acc[r],
+                _mm512_srav_epi32(scaled, _mm512_set1_epi32(quads->shift[r])));
         }
     }
     for (int r = 0; r < R; r++)
@@ -126,7 +149,9 @@ void matmul_vnni512(int32_t *out, size_t ld, const struct matmul_input *in,
     for (uint32_t b = block; b < block_end; b++) {
         int32_t *o = out + (size_t)b * FORMAT_BLOCK;
 
-        for (uint32_t t = 0; t < in->n_rows; t += TILE_ROWS)
+        if (in->n_rows == 1)
+            one_row(o, in, weight, b);
+        for (uint32_t t = 0; in->n_rows > 1 && t < in->n_rows; t += TILE_ROWS)
             rows(o + t * ld, ld, in, t, weight, b, in->n_rows - t);
     }
 }
