@@ -2,17 +2,19 @@
 // weight (1..127) and an activation to each of 16 lanes, exactly; corr takes
 // the bias out. One vector holds four columns of all 16 weight rows of a block.
 //
-// One row is bound by memory, and simple: the processor reads ahead best when
-// nothing else is asked for (measured: 34 GB/s, with own prefetches 26).
-// Several rows are bound by dpbusd, one a cycle, if weights come into the
-// second cache meanwhile: two blocks ahead, a line for each line read
-// (measured, 16 rows: 190 G MAC/s, without 140).
+// One row is bound by memory: weights are asked for a little ahead, into the
+// second cache (into the first it is slower than not at all). Several rows,
+// from quads (matmul.h), are bound by dpbusd, one a cycle, while the weights
+// two blocks ahead come into the second cache, a line for each line read
+// (measured, 16 rows: 190 G MAC/s, without that 140).
 #include "engine/matmul_x86.h"
 #include "engine/twins.h"
 
 enum {
     TILE_ROWS = MATMUL_PANEL_ROWS, // sums of products, and as many over groups
-    BLOCKS_AHEAD = 2               // that are asked for
+    BLOCKS_AHEAD = 2,              // that are asked for
+    PREFETCH_AHEAD =
+        1024 // bytes, for one row: the processor's own stops at each page
 };
 
 static inline __m512i mantissas(const uint8_t *m)
@@ -63,8 +65,10 @@ static void one_row(int32_t *out, const struct matmul_input *in,
         __m512i dot = _mm512_set1_epi32(-in->corr[g]);
         __m128i shift = _mm_cvtsi32_si128((int)x86_group_shift(in, 0, G, g));
 
-        for (int k = 0; k < FORMAT_GROUP; k += 4, w += 64, q += 4)
+        for (int k = 0; k < FORMAT_GROUP; k += 4, w += 64, q += 4) {
+            _mm_prefetch((const char *)w + PREFETCH_AHEAD, _MM_HINT_T1);
             dot = _mm512_dpbusd_epi32(dot, _mm512_load_si512(w), broadcast4(q));
+        }
         dot = _mm512_mullo_epi32(dot, mantissas(m));
         acc = _mm512_add_epi32(acc, _mm512_sra_epi32(dot, shift));
     }
