@@ -2,13 +2,13 @@
 #include "engine/twins.h"
 
 // The entries of a table by their endings: the product's own, what lays its
-// panels and of which kind they are, those of attention and of the other twins,
-// and the reference for what has no twin.
+// panels and of which kind they are, those of attention and quantising, of the
+// other twins, and the reference for what has no twin.
 #define TABLE(text, product, laid, kind, dots, twin)                      \
     {                                                                     \
         .name = text, .matmul = matmul_##product, .lay = laid,            \
         .panel_bytes = sizeof(struct matmul_##kind),                      \
-        .quantise = engine_quantise_##twin, .norm = engine_norm_##twin,   \
+        .quantise = engine_quantise_##dots, .norm = engine_norm_##twin,   \
         .act = engine_act_##twin, .gate = engine_gate_ref,                \
         .scores = engine_scores_##dots, .weights = engine_weights_##twin, \
         .mix = engine_mix_##dots, .max = engine_max_ref                   \

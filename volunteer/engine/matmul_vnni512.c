@@ -38,17 +38,41 @@ static inline void add_products(__m512i *dot, __m512i w, const int32_t *four)
     __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(*dot) : "v"(w), "m"(*four));
 }
 
+// acc * 2^shift as engine_shift does, for lanes whose shift is not above 0,
+// plus bias; see x86_finish8.
+static inline __m512i finish16(__m512i acc, __m512i shift, __m512i bias)
+{
+    const __m512i max = _mm512_set1_epi32(FORMAT_VALUE_MAX);
+    const __m512i min = _mm512_set1_epi32(-FORMAT_VALUE_MAX);
+    const __m512i one = _mm512_set1_epi32(1);
+    __mmask16 less = _mm512_cmplt_epi32_mask(shift, _mm512_setzero_si512());
+    __m512i v =
+        _mm512_srav_epi32(acc, _mm512_sub_epi32(_mm512_set1_epi32(-1), shift));
+
+    v = _mm512_mask_srai_epi32(acc, less, _mm512_add_epi32(v, one), 1);
+    v = _mm512_max_epi32(_mm512_min_epi32(v, max), min);
+    v = _mm512_add_epi32(v, bias);
+    return _mm512_max_epi32(_mm512_min_epi32(v, max), min);
+}
+
 // Row t's outputs of block b.
 static inline void finish(int32_t *out, __m512i acc,
                           const struct matmul_input *in, uint32_t t,
                           const struct matmul_weight *weight, uint32_t b)
 {
     const size_t n = (size_t)b * FORMAT_BLOCK;
-    int32_t shift = in->e_max[t] + (int32_t)matmul_spare(weight->n_groups);
+    int32_t by = in->e_max[t] + (int32_t)matmul_spare(weight->n_groups);
+    __m512i shift = _mm512_add_epi32(_mm512_load_si512(weight->e + n),
+                                     _mm512_set1_epi32(by));
 
-    x86_finish(out, _mm512_castsi512_si256(acc), shift, weight, n);
-    x86_finish(out + 8, _mm512_extracti64x4_epi64(acc, 1), shift, weight,
-               n + 8);
+    if (_mm512_cmpgt_epi32_mask(shift, _mm512_setzero_si512())) { // rare
+        x86_finish(out, _mm512_castsi512_si256(acc), by, weight, n);
+        x86_finish(out + 8, _mm512_extracti64x4_epi64(acc, 1), by, weight,
+                   n + 8);
+        return;
+    }
+    _mm512_store_si512(out,
+                       finish16(acc, shift, _mm512_load_si512(weight->b + n)));
 }
 
 // One row against block b.

@@ -9,7 +9,7 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(optimise $<$<NOT:$<CONFIG:Debug>>:-O3>)
   set(avx2 attention_avx2.c matmul_avx2.c norm_avx2.c quantise_avx2.c
     tables_avx2.c)
-  set(vnni512 attention_vnni512.c matmul_vnni512.c)
+  set(vnni512 attention_vnni512.c matmul_vnni512.c quantise_vnni512.c)
   target_sources(engine PRIVATE ${avx2} matmul_vnni.c ${vnni512})
   set_source_files_properties(${avx2} PROPERTIES
     COMPILE_OPTIONS "-mavx2;${optimise}")

@@ -25,6 +25,7 @@ engine_weights_fn engine_weights_avx2;
 
 engine_scores_fn engine_scores_vnni512;
 engine_mix_fn engine_mix_vnni512;
+engine_quantise_fn engine_quantise_vnni512;
 
 engine_scores_fn engine_scores_simd;
 engine_mix_fn engine_mix_simd;
