@@ -131,9 +131,9 @@ static enum err manifest_read(const char *folder, uint8_t id[SYN1_ID_LEN],
     return err;
 }
 
-// Map the shards of the span and give out the views that an engine binds.
-static enum err shards_map(struct entry *entry, const char *folder, bool load,
-                           struct engine_shard *views, struct why why)
+// Map the shards of the span. Until they are read they take no memory.
+static enum err shards_map(struct entry *entry, const char *folder,
+                           struct why why)
 {
     for (uint32_t i = 0; i < entry->n; i++) {
         const struct manifest_file *file =
@@ -146,8 +146,22 @@ static enum err shards_map(struct entry *entry, const char *folder, bool load,
         if (s->map.len != file->n_bytes)
             return why_fail(why, ERR_TRUNCATED, "%s/%s: has the wrong size",
                             folder, file->name);
-        if (load && file_map_fits(entry->model.n_bytes))
-            file_map_load(&s->map);
+    }
+    return ERR_OK;
+}
+
+// Give out the views that an engine binds. Loading moves them.
+static enum err shards_view(struct entry *entry, struct engine_shard *views,
+                            struct why why)
+{
+    for (uint32_t i = 0; i < entry->n; i++) {
+        const struct manifest_file *file =
+            &entry->manifest.shards[entry->model.span_first + i].file;
+        struct mapped *s = &entry->shards[i];
+        enum err err;
+
+        free(s->tensors);
+        s->tensors = NULL;
         err = shard_parse(s->map.data, s->map.len, file->name, why, &s->tensors,
                           &views[i].n_tensors);
         if (err)
@@ -252,12 +266,13 @@ static bool is_cramped(const struct native_models *models,
                                     models->config.memory;
 }
 
-// Make room for the span, closing others if need be, and bind its engine.
-static enum err engine_bind(struct native_models *models, struct entry *entry,
-                            const struct engine_shard *views, struct why why)
+// Make room for the span, closing others if need be, and say how its engine is
+// to be.
+static enum err room_make(struct native_models *models, struct entry *entry,
+                          const struct engine_shard *views,
+                          struct engine_options *options, struct why why)
 {
-    struct engine_options options;
-    enum err err = options_fit(models, entry, views, 0, &options, why);
+    enum err err = options_fit(models, entry, views, 0, options, why);
 
     if (err == ERR_FULL) {
         if (models->told_max >= entry->model.n_bytes)
@@ -275,7 +290,7 @@ static enum err engine_bind(struct native_models *models, struct entry *entry,
     do {
         err = models->n_entries < NATIVE_MODELS_MAX
                   ? options_fit(models, entry, views, open_bytes(models, 1),
-                                &options, why)
+                                options, why)
                   : ERR_FULL;
         if (err && err != ERR_FULL)
             return err;
@@ -285,9 +300,8 @@ static enum err engine_bind(struct native_models *models, struct entry *entry,
         }
     } while (err);
     kv_share(models, entry);
-    options.kv_bytes = entry->model.n_slots * entry->need.kv_each;
-    return engine_new(views, entry->n, &options, &entry->model.engine, why.text,
-                      why.len);
+    options->kv_bytes = entry->model.n_slots * entry->need.kv_each;
+    return ERR_OK;
 }
 
 // Read what the folder says of the span, and whether it is new.
@@ -317,6 +331,24 @@ static enum err entry_read(struct native_models *models, struct entry *entry,
     return ERR_OK;
 }
 
+// Bind the span's engine, once there is room for it.
+static enum err engine_bind(struct native_models *models, struct entry *entry,
+                            struct engine_shard *views, struct why why)
+{
+    struct engine_options options;
+    enum err err = room_make(models, entry, views, &options, why);
+
+    if (!err && models->config.load && file_map_fits(entry->model.n_bytes)) {
+        for (uint32_t i = 0; i < entry->n; i++)
+            file_map_load(&entry->shards[i].map);
+        err = shards_view(entry, views, why);
+    }
+    if (err)
+        return err;
+    return engine_new(views, entry->n, &options, &entry->model.engine, why.text,
+                      why.len);
+}
+
 static enum err entry_open(struct native_models *models, struct entry *entry,
                            const char *folder, struct why why)
 {
@@ -327,7 +359,9 @@ static enum err entry_open(struct native_models *models, struct entry *entry,
     if (!views || !entry->shards)
         err = why_fail(why, ERR_NOMEM, "out of memory");
     if (!err)
-        err = shards_map(entry, folder, models->config.load, views, why);
+        err = shards_map(entry, folder, why);
+    if (!err)
+        err = shards_view(entry, views, why);
     if (!err)
         err = engine_bind(models, entry, views, why);
     free(views);
