@@ -513,12 +513,8 @@ void fakes_until_final(struct world *w, const char *batch, int64_t limit_ms)
 {
     int64_t end = world_ms() + PATIENCE * limit_ms;
 
-    while (status_of(w, batch) != SCHED_FINALIZING) {
-        if (world_ms() >= end)
-            world_dump(w);
-        CHECK(world_ms() < end);
-        world_run(w, 10);
-    }
+    while (status_of(w, batch) != SCHED_FINALIZING)
+        world_run_before(w, 10, end);
 }
 
 void fakes_output(struct world *w, const char *batch)

@@ -9,7 +9,7 @@
 #define CELL "syn:{0}:"
 #define OPEN "HGET " CELL "p:01020304000000000000000000000000 open"
 
-enum { FAKES_MAX = 12 };
+enum { FAKES_MAX = 12, LIMIT_MS = 90000 };
 
 static void set_path(struct world *w, const uint16_t *path, size_t n)
 {
@@ -82,6 +82,47 @@ static void spans_give_the_text_of_the_whole_model(void)
     }
 }
 
+// Batches batch_1 and on, all of as many lines.
+struct batches {
+    int n;
+    uint32_t lines;
+};
+
+static void batch_add(struct world *w, struct batches *b)
+{
+    char id[32];
+
+    snprintf(id, sizeof id, "batch_%d", ++b->n);
+    world_batch(w, id, b->lines, false);
+}
+
+// Until f has computed so many units; there are always lines left.
+static void until_units(struct world *w, const struct fake *f, uint32_t units,
+                        struct batches *b)
+{
+    int64_t end = world_ms() + LIMIT_MS;
+
+    while (f->units < units) {
+        if (world_redis(w, "HGET " CELL "b:batch_%d st", b->n) ==
+            SCHED_FINALIZING)
+            batch_add(w, b);
+        world_run_before(w, 1, end);
+    }
+}
+
+// All lines are there, once and right.
+static void batches_check(struct world *w, const struct batches *b)
+{
+    for (int i = 1; i <= b->n; i++) {
+        char id[32];
+
+        snprintf(id, sizeof id, "batch_%d", i);
+        fakes_until_final(w, id, 9000);
+        world_check(w, id, b->lines, false, true);
+        fakes_output(w, id);
+    }
+}
+
 static void short_deadlines(struct sched_policy *p)
 {
     p->stage_ms = 200;
@@ -98,6 +139,7 @@ static void lost_volunteers_are_replaced_from_the_log(void)
         static const uint16_t path[] = {0, 2, 4, 6};
         static struct fake f[FAKES_MAX];
         uint8_t presence[16] = {9};
+        struct batches batches = {.lines = 36};
         struct waited done = {0};
         struct world w;
 
@@ -110,15 +152,14 @@ static void lost_volunteers_are_replaced_from_the_log(void)
                                                    on_waited, &done),
                            &done),
                 ERR_OK);
-        world_batch(&w, "batch_1", 36, false);
+        batch_add(&w, &batches);
         for (int k = 0; k < n; k++) {
             if (how >= FORGETS && k % 2 == 0)
                 f[k].mode = how == FORGETS ? FAKE_FORGETS : FAKE_NO_ROOM;
             fake_go(&f[k]);
         }
         for (int k = 0; k < 6; k += 2) {
-            while (f[k].units < 3)
-                world_run(&w, 1);
+            until_units(&w, &f[k], 3, &batches);
             if (how < FORGETS)
                 f[k].running = false; // says nothing any more
             if (how == LEAVES)
@@ -131,10 +172,8 @@ static void lost_volunteers_are_replaced_from_the_log(void)
                                &done),
                     ERR_OK);
         }
-        fakes_until_final(&w, "batch_1", 8000);
-        world_check(&w, "batch_1", 36, false, true);
+        batches_check(&w, &batches);
         CHECK_EQ(world_redis(&w, "HGET " CELL "g rollbacks"), 0);
-        fakes_output(&w, "batch_1");
         team_leaves(&w, f, n);
     }
 }
@@ -149,6 +188,7 @@ static void the_log_keeps_to_its_budget(void)
 {
     static const uint16_t path[] = {0, 2, 4, 6};
     static struct fake f[FAKES_MAX];
+    int64_t end = world_ms() + LIMIT_MS;
     struct world w;
     long long most = 0;
 
@@ -161,7 +201,7 @@ static void the_log_keeps_to_its_budget(void)
         long long log = world_redis(&w, "HGET " CELL "g log");
 
         most = log > most ? log : most;
-        world_run(&w, 2);
+        world_run_before(&w, 2, end);
     }
     CHECK(most > 0 && most <= (long long)w.policy.log_bytes);
     world_check(&w, "batch_1", 30, false, true);
@@ -209,6 +249,7 @@ static void lines_wait_until_every_stage_has_room(void)
     static const uint16_t path[] = {0, 2, 4, 6};
     enum { EACH = 2, FEW = 4, MOST = EACH * FEW / 2 };
     static struct fake f[FAKES_MAX];
+    int64_t end = world_ms() + LIMIT_MS;
     struct world w;
     long long most = 0;
 
@@ -223,7 +264,7 @@ static void lines_wait_until_every_stage_has_room(void)
 
         if (world_redis(&w, "HLEN " CELL "cap") == 3)
             most = open > most ? open : most;
-        world_run(&w, 1);
+        world_run_before(&w, 1, end);
     }
     CHECK(most > 1 && most <= MOST);
     CHECK_EQ(world_redis(&w, OPEN), 0);
@@ -260,6 +301,7 @@ static void a_wrong_row_is_caught_and_rolled_back(void)
 static void plans_are_made_and_changed_under_way(void)
 {
     static struct fake f[FAKES_MAX + 1];
+    struct batches batches = {.lines = 150};
     struct world w;
 
     world_init(&w, short_deadlines);
@@ -271,9 +313,9 @@ static void plans_are_made_and_changed_under_way(void)
         f[k].depth = 2;
         fake_go(&f[k]);
     }
-    world_batch(&w, "batch_1", 150, false);
-    while (f[0].units < 4 || f[1].units < 4 || f[2].units < 4)
-        world_run(&w, 1);
+    batch_add(&w, &batches);
+    for (int k = 0; k < 3; k++)
+        until_units(&w, &f[k], 4, &batches);
     for (int k = 0; k < 6; k++)
         CHECK_EQ(f[k].spans[0][1] - f[k].spans[0][0], 2);
     for (int k = 0; k < 6; k += 2) {
@@ -297,12 +339,10 @@ static void plans_are_made_and_changed_under_way(void)
     w.memory = 1 << 20;
     fake_join(&f[12], &w, 12, 12, true);
     fake_go(&f[12]);
-    fakes_until_final(&w, "batch_1", 9000);
-    world_check(&w, "batch_1", 150, false, true);
+    batches_check(&w, &batches);
     CHECK(world_redis(&w, "HGET " CELL "g detours") > 0);
     for (int k = 6; k < 12; k++)
         CHECK_EQ(f[k].spans[0][1] - f[k].spans[0][0], 1);
-    fakes_output(&w, "batch_1");
     for (int k = 6; k < 13; k++) {
         fake_release(&f[k]);
         world_run(&w, 5);
@@ -316,6 +356,7 @@ static void plans_are_made_and_changed_under_way(void)
 static void plans_follow_the_memory_that_is_told(void)
 {
     static struct fake f[5];
+    int64_t end = world_ms() + LIMIT_MS;
     struct world w;
 
     world_init(&w, short_deadlines);
@@ -329,14 +370,14 @@ static void plans_follow_the_memory_that_is_told(void)
     }
     for (int k = 0; k < 4; k++)
         while (!f[k].n_spans || f[k].spans[0][1] - f[k].spans[0][0] != 3)
-            world_run(&w, 5);
+            world_run_before(&w, 5, end);
     f[0].memory = 10000;
     while (f[0].spans[0][1] - f[0].spans[0][0] != MODEL_SHARDS)
-        world_run(&w, 5);
+        world_run_before(&w, 5, end);
     f[1].memory = f[2].memory = f[3].memory = 2400; // two
     for (int k = 1; k < 4; k++)
         while (f[k].spans[0][1] - f[k].spans[0][0] != 2)
-            world_run(&w, 5);
+            world_run_before(&w, 5, end);
     team_leaves(&w, f, 4);
 }
 

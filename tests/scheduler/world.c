@@ -228,6 +228,14 @@ void world_run(struct world *w, int64_t ms)
     }
 }
 
+void world_run_before(struct world *w, int64_t ms, int64_t end_ms)
+{
+    if (world_ms() >= end_ms)
+        world_dump(w);
+    CHECK(world_ms() < end_ms);
+    world_run(w, ms);
+}
+
 void world_until(struct world *w, const bool *flag)
 {
     int64_t end = world_ms() + LIMIT_MS;

@@ -63,6 +63,8 @@ void world_until(struct world *w, const bool *flag);
 void world_until_up(struct world *w);
 // Run the loop for so long.
 void world_run(struct world *w, int64_t ms);
+// The same; but from end_ms on fail, and tell what is in Redis.
+void world_run_before(struct world *w, int64_t ms, int64_t end_ms);
 int64_t world_ms(void);
 
 // A command on a connection of its own; the integer of the reply (0 for nil).
