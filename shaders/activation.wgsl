@@ -9,6 +9,7 @@
 //   groups  (T, G) corr << 5 | e
 //   dispatch (ceil(G / 16), T)
 //
+// No two bindings alias.
 // Reference: engine_act_ref and engine_gate_ref in volunteer/engine/activation.c,
 // then engine_quantise_ref.
 

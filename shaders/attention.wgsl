@@ -12,6 +12,7 @@
 // The maximum is found first, then the weights: two passes over the scores,
 // which are kept for 2048 positions and made again beyond. Sums of 128
 // positions are exact in 32 bits, then added in 64.
+// No two bindings alias.
 // Reference: attention_head in volunteer/engine/attention.c.
 
 override DIM: u32;

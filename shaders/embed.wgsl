@@ -9,6 +9,7 @@
 //   x         (T, STRIDE) the residual; written up to C, STRIDE a multiple of 64
 //   dispatch  (ceil(C / 256), T)
 //
+// No two bindings alias.
 // Reference: embed() in volunteer/engine/forward.c.
 
 override C: u32;

@@ -7,6 +7,7 @@
 //   prints  (N, 4)
 //   dispatch (ceil(N / 64))
 //
+// No two bindings alias.
 // Reference: redun_print in redundancy/fingerprint.c.
 
 override C: u32;

@@ -6,6 +6,7 @@
 //   rows, heads, cache, rope  see lib/head.wgsl
 //   dispatch (HEADS + 2 KV, T)
 //
+// No two bindings alias.
 // Reference: store_task (forward.c), rope.c, attention_store.
 
 override LD: u32;

@@ -10,6 +10,8 @@
 //
 // Bounds and the formula: volunteer/engine/matmul.h. Reference: matmul_ref;
 // add_out and end_task in forward.c; wire_put in wire.c.
+//
+// No two bindings alias.
 
 override G: u32;
 override LD: u32;

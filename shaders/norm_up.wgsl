@@ -12,6 +12,8 @@
 // TILES is 4, and with GATE 8: the second four are of the up half, which begins
 // at output N, a multiple of 16. Reference: engine_norm_ref, matmul_ref,
 // engine_act_ref and engine_gate_ref, engine_quantise_ref.
+//
+// No two bindings alias.
 
 override N: u32;
 override OUT: u32;

@@ -9,6 +9,7 @@
 //   dispatch (N)
 //
 // Sums are taken modulo 2^32, so their order is free.
+// No two bindings alias.
 // Reference: redun_project in redundancy/project.c.
 
 override C: u32;

@@ -6,6 +6,7 @@
 //   groups  (T, G) corr << 5 | e
 //   dispatch (ceil(G / 16), T)
 //
+// No two bindings alias.
 // Reference: engine_quantise_ref in volunteer/engine/quantise_row.c.
 
 override N: u32;

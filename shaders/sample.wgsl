@@ -19,6 +19,7 @@
 //           n_top of (token, log-probability)
 //   dispatch (H)
 //
+// No two bindings alias.
 // Reference: volunteer/engine/sampler.c, which explains the steps.
 
 override VOCAB: u32;

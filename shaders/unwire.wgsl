@@ -5,6 +5,7 @@
 //   x       (T, G * 16) vec4i: the residual; written up to C, zeros behind
 //   dispatch (ceil(C / 1024), T)
 //
+// No two bindings alias.
 // Reference: wire_get in volunteer/engine/wire.c.
 
 override C: u32;

@@ -8,6 +8,7 @@
 //           bytes past C being 0, then exponents, one a word
 //   dispatch (ceil(C / 1024), T)
 //
+// No two bindings alias.
 // Reference: wire_put in volunteer/engine/wire.c.
 
 override C: u32;

@@ -91,4 +91,10 @@ test('a unit is submitted in slices, shorter ones where steps take long, at most
     assert.equal(under, 0, 'all is read');
   }
   assert.deepEqual(told[0], told[1]);
+
+  // The first slices are short: the GPU has work while longer ones are being recorded.
+  Object.defineProperty(engine, 'stepMs', { get: () => 0.5, set: () => {} }); // as on a fast GPU
+  steps = [];
+  await engine.run(benchUnit(benchAsks(1, 9, 20, engine.config.nVocab)));
+  assert.deepEqual(steps, [1, 4, 5, 10]);
 });

@@ -1,6 +1,6 @@
 // test_webgpu_probe.mjs - the WebGPU engine gives the committed answer, with
-// and without subgroups; where the GPU is lost in the middle of a unit, WASM
-// computes it all the same, and the engine alone says what happened.
+// and without subgroups; where the GPU is lost or fails in the middle of a unit,
+// WASM computes it all the same, and the engine alone says what happened.
 // @ts-check
 
 import assert from "node:assert/strict";
@@ -53,3 +53,28 @@ test("a GPU lost in the middle of a unit gives way to WASM", async () => {
   await assert.rejects(engine.run(probe.unit), /lost|destroyed/i);
   assert.equal(engine.freeSlots(), 64);
 });
+
+/** @type {Record<string, (device: GPUDevice) => void>} */
+const failures = {
+  "a validation error": (device) => void device.createBuffer({ size: 16, usage: 0 }),
+  "a lack of memory": (device) => {
+    device.popErrorScope = async () => new GPUOutOfMemoryError("no memory is left");
+  },
+};
+for (const [what, fail] of Object.entries(failures))
+  test(`${what} in the middle of a unit gives way to WASM`, async () => {
+    const module = readFileSync(path.resolve(root, process.env.SYNAPSE_WASM ?? "build/wasm", "synapse-simd.wasm"));
+    const engine = await WebGpuEngine.start(gpu, { newHasher, read: readShader });
+    const { submit } = engine;
+    engine.submit = (...args) => {
+      fail(engine.device);
+      return submit.apply(engine, args);
+    };
+    /** @type {string[]} */
+    const notes = [];
+    const pair = new EnginePair(await WasmEngine.start(module, "wasm-simd"), engine, (text) => void notes.push(text));
+    await prove(pair, parseProbe(bytes));
+    assert.equal(pair.backend, "wasm-simd");
+    assert.match(notes.join(), /The GPU failed, WebAssembly goes on/);
+    assert.equal(engine.freeSlots(), 64);
+  });

@@ -23,6 +23,8 @@ const KV_MIN = 16e6;
 const KV_MAX = 2e9;
 const PIECE = 4 << 20;
 const SLICE_MS = 60; // what one submission should take at most
+const STEPS_MIN = 4; // of the first slice of new tokens, if they fit SLICE_MS
+const STEPS_MAX = 32;
 const FEEDS = 1; // flags of sample.wgsl
 const GOES_ON = 2;
 
@@ -322,7 +324,9 @@ export class WebGpuEngine {
     if (on.length === 0) return null;
     const left = Math.max(...on.map((job) => job.most - job.made));
     const fit = Math.min(Math.floor(ANSWERS / on.length), Math.max(1, Math.floor(SLICE_MS / this.stepMs)));
-    const steps = Math.min(left, fit, 32);
+    // The first slices are short, so that the GPU works while the next, longer one is being recorded.
+    const begun = Math.max(STEPS_MIN, ...on.map((job) => job.made));
+    const steps = Math.min(left, fit, begun, STEPS_MAX);
     const rows = [];
     const heads = [];
     /** @type {Note[]} */
