@@ -294,6 +294,15 @@ void api_models_names(const struct api_models *models, char *out, size_t cap)
                                    : models->aliases[i - models->n].name);
 }
 
+const char *api_models_alias_of(const struct api_models *models,
+                                const char *name)
+{
+    for (size_t i = 0; i < models->n_aliases; i++)
+        if (strcmp(models->aliases[i].name, name) == 0)
+            return models->aliases[i].name;
+    return NULL;
+}
+
 const struct api_model *api_models_find(const struct api_models *models,
                                         const char *name)
 {

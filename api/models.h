@@ -61,6 +61,10 @@ MUST_USE enum err api_models_alias(struct api_models *models, const char *text,
 // The names that are served, "a, b, c", as many as fit.
 void api_models_names(const struct api_models *models, char *out, size_t cap);
 
+// The alias of that name; NULL: there is none.
+const char *api_models_alias_of(const struct api_models *models,
+                                const char *name);
+
 // By name, alias or id in hex; NULL: not served.
 const struct api_model *api_models_find(const struct api_models *models,
                                         const char *name);

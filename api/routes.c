@@ -28,6 +28,7 @@ const struct api_route api_routes[] = {
     {"POST", V, API_BODY_JSON_MAX, api_volunteer_join, NULL},
 
     {"GET", "/v1/models", API_BODY_JSON_MAX, api_model_list, NULL},
+    {"GET", "/v1/models/{}", API_BODY_JSON_MAX, api_model_get, NULL},
     {"GET", "/v1/models/{}/manifest.json", API_BODY_JSON_MAX,
      api_model_manifest, NULL},
     {"GET", "/v1/models/{}/shards/{}", API_BODY_JSON_MAX, api_model_shard,

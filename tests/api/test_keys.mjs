@@ -222,6 +222,7 @@ test('an alias is a name as good as the model', async () => {
   assert.equal(JSON.parse(made.text).model, 'tales-gpt2');
   await call(grid.key, 'POST', `/v1/batches/${JSON.parse(made.text).id}/cancel`);
   assert.equal((await call(grid.key, 'GET', '/v1/models/small/manifest.json')).status, 200);
+  assert.deepEqual(JSON.parse((await call(grid.key, 'GET', '/v1/models/small')).text), data[1]);
 });
 
 test('an error about a model lists those that are served', async () => {
