@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
+import OpenAI from 'openai';
 import { Webhook } from 'standardwebhooks';
 
 import { BUILD, Grid, kill, models, sleep, synapse, until } from '../grid/grid.mjs';
@@ -67,6 +68,14 @@ test('a completed batch is called back once, signed', async () => {
   assert.equal(event.data.request_counts.failed, 1);
   assert.equal(headers['content-type'], 'application/json');
   assert.throws(() => new Webhook(batch.callback_secret).verify(`${body} `, headers));
+  // OpenAI's client takes it for one of its own.
+  const { webhooks } = new OpenAI({ apiKey: 'none', webhookSecret: batch.callback_secret });
+  const official = await webhooks.unwrap(body, headers);
+  assert.ok(official.type === 'batch.completed');
+  assert.deepEqual([official.id, official.object, official.data.id], [headers['webhook-id'], 'event', batch.id]);
+  assert.ok(Math.abs(official.created_at - Date.now() / 1000) < 60);
+  assert.equal(new Date(event.timestamp).getTime() / 1000 | 0, official.created_at);
+  await assert.rejects(webhooks.unwrap(`${body} `, headers));
   const later = await callback(grid, batch.id);
   assert.equal(later.attempts, 1);
   assert.equal(later.last_status, 200);
