@@ -229,6 +229,9 @@ test('volunteers', async () => {
 
 test('models, keys and figures', async () => {
   const { data: [model] } = await ask('GET', '/v1/models', { key: null, status: 200 });
+  for (const name of [model.id, model.synapse.model_id])
+    assert.deepEqual(await ask('GET', '/v1/models/{model}', { args: { model: name }, key: null, status: 200 }), model);
+  await ask('GET', '/v1/models/{model}', { args: { model: 'none' }, key: null, status: 404 });
   const manifest = await ask('GET', '/v1/models/{model}/manifest.json', { args: { model: model.id }, key: null, status: 200 });
   const shard = { model: model.synapse.model_id, file: manifest.shards[0].file };
   await ask('GET', '/v1/models/{model}/manifest.json', { args: { model: 'none' }, key: null, status: 404 });
