@@ -112,13 +112,13 @@ static enum err chat_find(struct api_model *m)
 
     err = file_read(m->dir_fd, "chat_template.jinja", &text, &len, &made_ms);
     if (!err) {
-        m->chat = api_chat_family_of(text);
+        api_chat_template_read(text, &m->chat);
     } else if (err == ERR_NOT_FOUND) {
         err = file_read(m->dir_fd, "tokenizer_config.json", &text, &len,
                         &made_ms);
         if (!err) {
             config = json_loadb(text, len, 0, NULL);
-            m->chat = api_chat_family_of(template_of(config));
+            api_chat_template_read(template_of(config), &m->chat);
             json_decref(config);
         }
     }

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "api/chat.h"
+#include "api/chat_template.h"
 #include "splitter/manifest.h"
 
 struct tokenizer;
@@ -28,7 +28,7 @@ struct api_model {
     uint64_t n_bytes; // of all shards
     uint64_t n_params;
     struct tokenizer *tokenizer;
-    enum api_chat_family chat;
+    struct api_chat_template chat;
 };
 
 // Another name of a model.
