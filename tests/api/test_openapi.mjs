@@ -258,6 +258,16 @@ test('models, keys and figures', async () => {
   await ask('GET', '/healthz', { key: null, status: 200 });
 });
 
+test('a query that a route does not take', async () => {
+  for (const [route, item] of Object.entries(spec.paths))
+    for (const [name, operation] of Object.entries(item)) {
+      if (!operation.responses?.['400'] || operation.tags.includes('volunteers') && !route.startsWith('/v1/models') && !route.startsWith('/v1/accounts')) continue;
+      const args = { batch_id: 'x', file_id: 'x', model: 'x', file: 'x', account: 'x' };
+      const error = await ask(name.toUpperCase(), route, { args, query: '?colour=red', body: name === 'post' ? {} : undefined, status: 400 });
+      assert.equal(error.error.param, 'colour', route);
+    }
+});
+
 test('nothing that it promises was left untried', () => {
   // Those that need a broken or overfull server have tests of their own.
   const elsewhere = ['403', '410', '413', '416', '429', '503', '304'];
