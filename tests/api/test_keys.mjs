@@ -3,6 +3,7 @@
 // @ts-check
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -246,6 +247,25 @@ test('files and batches are kept for --retention', async () => {
   const key = await keyOf();
   const file = JSON.parse((await call(key, 'POST', '/v1/files', upload(100))).text);
   assert.equal(file.expires_at - file.created_at, 3 * 86400);
+  // A batch, from its end, with its files; what it kept for its lines is gone at once.
+  const { id } = JSON.parse((await call(key, 'POST', '/v1/batches', { requests: [{ prompt: '' }] })).text);
+  const done = await until(async () => {
+    const now = JSON.parse((await call(key, 'GET', `/v1/batches/${id}`)).text);
+    return now.status === 'completed' ? now : null;
+  }, 'end of the batch', 15_000);
+  for (const one of [done.input_file_id, done.error_file_id]) {
+    const { created_at, expires_at } = JSON.parse((await call(key, 'GET', `/v1/files/${one}`)).text);
+    assert.equal(expires_at - created_at, 3 * 86400);
+  }
+  /** @param {string[]} args */
+  const redis = (...args) => execFileSync('redis-cli', ['-s', path.join(grid.data, 'redis.sock'), ...args]).toString().trim();
+  const left = Number(redis('PTTL', `syn:{0}:b:${id}`));
+  assert.ok(left > 2.99 * 86400_000 && left <= 3 * 86400_000, `${left} ms`);
+  assert.equal(redis('EXISTS', `syn:{0}:b:${id}:res`, `syn:{0}:b:${id}:g`, `syn:{0}:b:${id}:s`), '0');
+  // Past that, it is not there any more, and not in the list either.
+  redis('PEXPIRE', `syn:{0}:b:${id}`, '1');
+  await until(async () => (await call(key, 'GET', `/v1/batches/${id}`)).status === 404, 'end of the record', 5000);
+  assert.deepEqual(JSON.parse((await call(key, 'GET', '/v1/batches')).text).data, []);
 });
 
 test('a batch tells when it will be done, once there is a rate', async () => {
