@@ -62,7 +62,12 @@ const ROUTES = [
   ['GET', '/v1/batches/batch_none/results', 'read'],
   ['POST', '/v1/completions', 'submit'],
   ['POST', '/v1/chat/completions', 'submit'],
+  ['GET', '/v1/batches/batch_none/callbacks', 'read'],
+  ['POST', '/v1/batches/batch_none/callbacks/redeliver', 'submit'],
+  ['POST', '/v1/batches/batch_none/callbacks/secret', 'submit'],
   ['GET', '/v1/keys', 'operate'],
+  ['GET', '/v1/overview', 'operate'],
+  ['POST', '/v1/plan', 'operate'],
 ];
 
 test('each route needs its scope, and the refusal names it', async () => {
@@ -232,14 +237,16 @@ test('an error about a model lists those that are served', async () => {
     ['POST', '/v1/batches', { model: 'none', requests: [{ prompt: 'x' }] }],
     ['POST', '/v1/completions', { model: 'none', prompt: 'x' }],
     ['POST', '/v1/chat/completions', { model: 'none', messages: [{ role: 'user', content: 'x' }] }],
-    ['GET', '/v1/models/none/manifest.json', undefined],
+    ['GET', '/v1/models/none', undefined], ['GET', '/v1/models/none/manifest.json', undefined],
+    ['POST', '/v1/plan', { model: 'none', path: null }],
   ];
+  const key = await keyOf('--scopes', 'submit,read,operate');
   for (const [method, route, body] of wrong) {
-    const { status, error } = await call(grid.key, method, route, body);
+    const { status, error } = await call(key, method, route, body);
     assert.ok([400, 404].includes(status));
     assert.equal(error.code, 'model_not_found');
     assert.equal(error.param, 'model');
-    assert.match(error.message, /no model none; it has tales-gpt2, small/, route);
+    assert.match(error.message, /no (such )?model.* has tales-gpt2, small/, route);
   }
 });
 
