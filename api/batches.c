@@ -100,7 +100,7 @@ static json_t *eta_json(const struct sched_batch *b)
     if (b->status != SCHED_IN_PROGRESS || *b->waiting ||
         !api_eta_of(&state, &eta))
         return json_null();
-    return json_pack("{s:f, s:f}", "p50", ceil(eta.p50_s * 10) / 10, "p90",
+    return json_pack("{s:f, s:f}", "p50", floor(eta.p50_s * 10) / 10, "p90",
                      ceil(eta.p90_s * 10) / 10);
 }
 
