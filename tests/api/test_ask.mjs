@@ -287,6 +287,7 @@ test('wrong fields are refused by name', async () => {
     [{ n: 17 }, 'n'], [{ n: 'two' }, 'n'], [{ stream: 1 }, 'stream'], [{ stop: [''] }, 'stop'],
     [{ stream_options: {} }, 'stream_options'], [{ stream: true, stream_options: 3 }, 'stream_options'],
     [{ stream: true, stream_options: { include_usage: 1 } }, 'stream_options'],
+    [{ stream: true, stream_options: { include_obfuscation: true } }, 'stream_options'],
     [{ confirmed_only: 'yes' }, 'confirmed_only'], [{ user: 5 }, 'user'], [{ user: 'u'.repeat(513) }, 'user'],
     [{ top_k: -1 }, 'top_k'], [{ top_k: 1.5 }, 'top_k'], [{ temperature: -1 }, 'temperature'], [{ temperature: 'hot' }, 'temperature'],
     [{ top_p: 1.1 }, 'top_p'], [{ frequency_penalty: -3 }, 'frequency_penalty'], [{ frequency_penalty: 'x' }, 'frequency_penalty'],
