@@ -47,7 +47,9 @@
 #define USER   "{\"role\":\"user\",\"content\":\" Hi \"}"
 #define TURNS  USER ",{\"role\":\"assistant\",\"content\":\" Yes \"}," USER
 
-#define HEADER(role) "<|start_header_id|>" role "<|end_header_id|>\n\n"
+#define SYSTEM_SAYS "<|start_header_id|>system<|end_header_id|>\n\n"
+#define USER_SAYS   "<|start_header_id|>user<|end_header_id|>\n\n"
+#define NOW_SAYS    "<|start_header_id|>assistant<|end_header_id|>\n\n"
 #define DATES \
     "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
 
@@ -166,23 +168,20 @@ static void chats_are_as_their_templates_write_them(struct tokenizer *t)
          "</s><s>[INST] Hi [/INST]",
          3, "</s>"},
         {LLAMA3, "[" USER "]",
-         "<|begin_of_text|>" HEADER("user") "Hi<|eot_id|>" HEADER("assistant"),
-         6, "<|eot_id|>"},
+         "<|begin_of_text|>" USER_SAYS "Hi<|eot_id|>" NOW_SAYS, 6,
+         "<|eot_id|>"},
         {LLAMA3, "[" SYSTEM TURNS "]",
-         "<|begin_of_text|>" HEADER("system") "Be brief.<|eot_id|>" HEADER("use"
-                                                                           "r") "Hi<|eot_id|>" HEADER(
-             "assistant") "Yes<|eot_id|>" HEADER("user") "Hi<|eot_id|"
-                                                         ">" HEADER("assist"
-                                                                    "ant"),
+         "<|begin_of_text|>" SYSTEM_SAYS "Be brief.<|eot_id|>" USER_SAYS
+         "Hi<|eot_id|>" NOW_SAYS "Yes<|eot_id|>" USER_SAYS
+         "Hi<|eot_id|>" NOW_SAYS,
          15, "<|eot_id|>"},
         {LLAMA31, "[" USER "]",
-         "<|begin_of_text|>" HEADER("system") DATES
-         "<|eot_id|>" HEADER("user") "Hi<|eot_id|>" HEADER("assistant"),
+         "<|begin_of_text|>" SYSTEM_SAYS DATES "<|eot_id|>" USER_SAYS
+         "Hi<|eot_id|>" NOW_SAYS,
          9, "<|eot_id|>"},
         {LLAMA31, "[" SYSTEM USER "]",
-         "<|begin_of_text|>" HEADER("system") DATES
-         "Be brief.<|eot_id|>" HEADER("user") "Hi<|eot_id|>" HEADER(
-             "assistant"),
+         "<|begin_of_text|>" SYSTEM_SAYS DATES "Be brief.<|eot_id|>" USER_SAYS
+         "Hi<|eot_id|>" NOW_SAYS,
          9, "<|eot_id|>"},
         // What a message spells out is no special token.
         {CHATML,
