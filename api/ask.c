@@ -368,6 +368,7 @@ static void error_reply(struct api_request *req, const struct api_batch_line *l)
 static void manner_read(struct api_fields *f, struct api_ask *ask,
                         json_t *value)
 {
+    static const char *const known_options[] = {"include_usage", NULL};
     const json_t *options = api_fields_get(f, "stream_options");
     struct api_fields o;
 
@@ -379,6 +380,7 @@ static void manner_read(struct api_fields *f, struct api_ask *ask,
                          "stream_options needs \"stream\": true");
     if (options) {
         api_fields_init(&o, options);
+        api_fields_only(&o, known_options);
         ask->stream.usage = api_fields_bool(&o, "include_usage", false);
         if (o.wrong)
             api_fields_wrong(f, "stream_options",

@@ -100,7 +100,7 @@ static json_t *eta_json(const struct sched_batch *b)
     if (b->status != SCHED_IN_PROGRESS || *b->waiting ||
         !api_eta_of(&state, &eta))
         return json_null();
-    return json_pack("{s:f, s:f}", "p50", ceil(eta.p50_s * 10) / 10, "p90",
+    return json_pack("{s:f, s:f}", "p50", floor(eta.p50_s * 10) / 10, "p90",
                      ceil(eta.p90_s * 10) / 10);
 }
 
@@ -114,6 +114,17 @@ static json_t *times_json(const struct sched_batch *b)
         "failed_at", ended(b, SCHED_FAILED), "expired_at",
         ended(b, SCHED_EXPIRED), "cancelling_at", seconds(b->cancelling_ms),
         "cancelled_at", ended(b, SCHED_CANCELLED));
+}
+
+// Of the lines that are final; a prompt counts once, whatever its choices.
+static json_t *usage_json(const struct sched_batch *b)
+{
+    return json_pack("{s:I, s:{s:i}, s:I, s:{s:i}, s:I}", "input_tokens",
+                     (json_int_t)b->prompt_tokens, "input_tokens_details",
+                     "cached_tokens", 0, "output_tokens", (json_int_t)b->tokens,
+                     "output_tokens_details", "reasoning_tokens", 0,
+                     "total_tokens",
+                     (json_int_t)(b->prompt_tokens + b->tokens));
 }
 
 // What checks computed, beside the tokens that are confirmed.
@@ -146,7 +157,7 @@ json_t *api_batch_json(const struct sched_batch *b)
             json_loadb((const char *)b->metadata.ptr, b->metadata.len, 0, NULL);
     batch = json_pack(
         "{s:s, s:s, s:s, s:o, s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o, s:o, s:o, "
-        "s:o, s:o, s:o}",
+        "s:o, s:o, s:o, s:o}",
         "id", b->id, "object", "batch", "endpoint", b->endpoint, "model",
         text_or_null(b->model), "status", status[b->status], "input_file_id",
         b->input_id, "completion_window", window_json(b->window_ms),
@@ -154,8 +165,8 @@ json_t *api_batch_json(const struct sched_batch *b)
         (json_int_t)b->completed, "failed", (json_int_t)b->failed,
         "output_file_id", text_or_null(b->output_id), "error_file_id",
         text_or_null(b->error_id), "callback", callback_json(b), "metadata",
-        metadata ? metadata : json_null(), "errors", errors_json(b), "synapse",
-        synapse_json(b));
+        metadata ? metadata : json_null(), "errors", errors_json(b), "usage",
+        usage_json(b), "synapse", synapse_json(b));
     times = times_json(b);
     if (!batch || !times || json_object_set_new(batch, "eta", eta_json(b)) ||
         json_object_update(batch, times)) {

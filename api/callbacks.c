@@ -228,8 +228,10 @@ static char *body_make(const struct delivery *d,
     snprintf(stamp, sizeof stamp, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
              tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
              tm.tm_min, tm.tm_sec, (int)(d->created_ms % 1000));
-    root = json_pack("{s:s, s:s, s:o}", "type", d->type, "timestamp", stamp,
-                     "data", data_make(d, batch));
+    // What OpenAI's client expects, and what Standard Webhooks asks for.
+    root = json_pack("{s:s, s:s, s:I, s:s, s:s, s:o}", "id", d->id, "object",
+                     "event", "created_at", (json_int_t)seconds, "type",
+                     d->type, "timestamp", stamp, "data", data_make(d, batch));
     text = root ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     return text;

@@ -26,19 +26,6 @@ struct prompt {
     enum err err;
 };
 
-enum api_chat_family api_chat_family_of(const char *template)
-{
-    if (!template || !*template)
-        return API_CHAT_PLAIN;
-    if (strstr(template, "<|im_start|>"))
-        return API_CHAT_CHATML;
-    if (strstr(template, "<|start_header_id|>"))
-        return API_CHAT_LLAMA3;
-    if (strstr(template, "[INST]") && strstr(template, "<<SYS>>"))
-        return API_CHAT_LLAMA2;
-    return API_CHAT_UNKNOWN;
-}
-
 // ---- reading the messages ----
 
 static void chat_release(struct chat *chat)
@@ -159,32 +146,51 @@ static void put_special(struct prompt *p, const char *token)
         p->err = token_ids_put(p->out, id);
 }
 
-static void chatml_put(struct prompt *p, const struct chat *chat)
+static bool has_system(const struct chat *chat)
 {
-    for (size_t i = 0; i < chat->n; i++) {
-        put_special(p, "<|im_start|>");
-        put(p, chat->messages[i].role);
-        put(p, "\n");
-        put_text(p, chat->messages[i].text, chat->messages[i].len);
-        put_special(p, "<|im_end|>");
-        put(p, "\n");
-    }
+    return strcmp(chat->messages[0].role, "system") == 0;
+}
+
+static void chatml_message(struct prompt *p, const char *role, const char *text,
+                           size_t len)
+{
+    put_special(p, "<|im_start|>");
+    put(p, role);
+    put(p, "\n");
+    put_text(p, text, len);
+    put_special(p, "<|im_end|>");
+    put(p, "\n");
+}
+
+static void chatml_put(struct prompt *p, const struct chat *chat,
+                       const char *system)
+{
+    if (*system && !has_system(chat))
+        chatml_message(p, "system", system, strlen(system));
+    for (size_t i = 0; i < chat->n; i++)
+        chatml_message(p, chat->messages[i].role, chat->messages[i].text,
+                       chat->messages[i].len);
     put_special(p, "<|im_start|>");
     put(p, "assistant\n");
     flush(p, 0);
 }
 
-// The text without the white space around it.
-static void put_trimmed(struct prompt *p, const struct message *m)
+static bool is_blank(char c)
 {
-    const char *text = m->text ? m->text : "";
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+// The text without the white space around it, or only without that at its end.
+static void put_trimmed(struct prompt *p, const struct message *m, bool at_end)
+{
     size_t from = 0, to = m->len;
 
-    while (from < to && strchr(" \t\r\n", text[from]) && text[from])
+    while (!at_end && from < to && is_blank(m->text[from]))
         from++;
-    while (to > from && strchr(" \t\r\n", text[to - 1]) && text[to - 1])
+    while (to > from && is_blank(m->text[to - 1]))
         to--;
-    put_text(p, text + from, to - from);
+    if (to > from)
+        put_text(p, m->text + from, to - from);
 }
 
 static void llama3_header(struct prompt *p, const char *role)
@@ -195,12 +201,22 @@ static void llama3_header(struct prompt *p, const char *role)
     put(p, "\n\n");
 }
 
-static void llama3_put(struct prompt *p, const struct chat *chat)
+static void llama3_put(struct prompt *p, const struct chat *chat,
+                       const char *preface)
 {
+    size_t first = 0;
+
     put_special(p, "<|begin_of_text|>");
-    for (size_t i = 0; i < chat->n; i++) {
+    if (*preface) {
+        llama3_header(p, "system");
+        put(p, preface);
+        if (has_system(chat))
+            put_trimmed(p, &chat->messages[first++], false);
+        put_special(p, "<|eot_id|>");
+    }
+    for (size_t i = first; i < chat->n; i++) {
         llama3_header(p, chat->messages[i].role);
-        put_trimmed(p, &chat->messages[i]);
+        put_trimmed(p, &chat->messages[i], false);
         put_special(p, "<|eot_id|>");
     }
     llama3_header(p, "assistant");
@@ -210,7 +226,7 @@ static void llama3_put(struct prompt *p, const struct chat *chat)
 static void llama2_put(struct api_fields *f, struct prompt *p,
                        const struct chat *chat)
 {
-    size_t first = strcmp(chat->messages[0].role, "system") == 0;
+    size_t first = has_system(chat);
 
     for (size_t i = first; i < chat->n; i++) {
         bool user = (i - first) % 2 == 0;
@@ -226,14 +242,14 @@ static void llama2_put(struct api_fields *f, struct prompt *p,
             put(p, "[INST] ");
             if (i == first && first) {
                 put(p, "<<SYS>>\n");
-                put_trimmed(p, &chat->messages[0]);
+                put_text(p, chat->messages[0].text, chat->messages[0].len);
                 put(p, "\n<</SYS>>\n\n");
             }
-            put_trimmed(p, &chat->messages[i]);
+            put_trimmed(p, &chat->messages[i], i == first && first);
             put(p, " [/INST]");
         } else {
             put(p, " ");
-            put_trimmed(p, &chat->messages[i]);
+            put_trimmed(p, &chat->messages[i], false);
             put(p, " ");
             put_special(p, "</s>");
         }
@@ -256,18 +272,18 @@ static void plain_put(struct prompt *p, const struct chat *chat)
 static void chat_put(struct api_fields *f, const struct api_model *model,
                      struct prompt *p, const struct chat *chat)
 {
-    switch (model->chat) {
+    switch (model->chat.family) {
     case API_CHAT_PLAIN:
         plain_put(p, chat);
         break;
     case API_CHAT_CHATML:
-        chatml_put(p, chat);
+        chatml_put(p, chat, model->chat.system);
         break;
     case API_CHAT_LLAMA2:
         llama2_put(f, p, chat);
         break;
     case API_CHAT_LLAMA3:
-        llama3_put(p, chat);
+        llama3_put(p, chat, model->chat.preface);
         break;
     case API_CHAT_UNKNOWN:
         api_fields_wrong(f, "model",
@@ -305,8 +321,8 @@ enum err api_chat_encode(struct api_fields *f, const struct api_model *model,
         api_fields_wrong(f, "model",
                          "model %s has a chat template but no token %s",
                          model->manifest.name, p.missing);
-    *has_end = ends[model->chat] &&
-               tokenizer_find(model->tokenizer, ends[model->chat], end);
+    *has_end = ends[model->chat.family] &&
+               tokenizer_find(model->tokenizer, ends[model->chat.family], end);
 
 done:
     text_release(&p.plain);

@@ -8,23 +8,13 @@
 
 #include <jansson.h>
 
+#include "api/chat_template.h"
 #include "api/fields.h"
 #include "tokenizer/text.h"
 
 struct api_model;
 
-enum api_chat_family {
-    API_CHAT_PLAIN, // no template, a base model: the texts, a line each
-    API_CHAT_CHATML,
-    API_CHAT_LLAMA2,
-    API_CHAT_LLAMA3,
-    API_CHAT_UNKNOWN, // a template of another kind
-};
-
 enum { API_CHAT_MESSAGES_MAX = 1024 };
-
-// The family of a chat template; NULL: there is none.
-enum api_chat_family api_chat_family_of(const char *template);
 
 // Append the prompt for the assistant's next message. A mistake in messages is
 // noted in f. *end gets the token that ends a message, if the family has one.

@@ -4,7 +4,8 @@
 
 enum {
     BUSY_MIN_MS = 500,
-    SEEN_MIN = 8, // lines computed, or a quarter of a small batch
+    BUSY_ENOUGH_MS = 10000, // below it, a tenth of the whole must be over
+    SEEN_MIN = 8,           // lines computed, or a quarter of a small batch
     RECENT_MIN_MS = 20000,
     RECENT_MIN = 20, // lines
 };
@@ -33,10 +34,17 @@ bool api_eta_of(const struct api_eta_state *s, struct api_eta *out)
         rate = (double)s->recent_final / (double)s->recent_ms;
     p50 = left / rate / 1000;
     // The last lines have to be checked when they are computed: half as long
-    // as those take that are under way now.
-    p50 += 0.5 *
-           fmin((double)(s->running + s->checking) / rate, (double)s->busy_ms) /
-           1000;
+    // as what is left of those takes that are under way now.
+    p50 +=
+        0.5 *
+        fmin(((double)s->running + (1 - part_checking) * (double)s->checking) /
+                 rate,
+             (double)s->busy_ms) /
+        1000;
+    // While the first lines are under way the rate is too low: who has seen
+    // little of a long batch would say too much.
+    if (s->busy_ms < BUSY_ENOUGH_MS && (double)s->busy_ms < 1000 * p50 / 9)
+        return false;
     out->p50_s = p50;
     out->p90_s = p50 * (1 + z90 * (doubt + 1 / sqrt((double)seen))) + least_s;
     return true;

@@ -277,6 +277,42 @@ static uint64_t declared_len(const struct api_request *req)
     return api_query_number(text, &len) ? len : UINT64_MAX;
 }
 
+// Is name one of those in list, which has a blank between two?
+static bool list_has(const char *list, const char *name)
+{
+    size_t len = strlen(name);
+
+    while (*list) {
+        size_t n = strcspn(list, " ");
+
+        if (n == len && memcmp(list, name, n) == 0)
+            return true;
+        list += n;
+        list += strspn(list, " ");
+    }
+    return false;
+}
+
+// One parameter of the query: each may stand there once, with a value.
+static enum MHD_Result on_query(void *arg, enum MHD_ValueKind kind,
+                                const char *name, const char *value)
+{
+    struct api_request *req = arg;
+    const char *what = NULL;
+
+    (void)kind;
+    if (!list_has(req->route->query, name))
+        what = "is not known in the query of this path";
+    else if (!value)
+        what = "has no value in the query";
+    else if (value != api_request_query(req, name)) // that is the first one
+        what = "stands twice in the query";
+    if (!what)
+        return MHD_YES;
+    api_reply_error(req, 400, name, "invalid_field", "%.64s %s", name, what);
+    return MHD_NO;
+}
+
 // First call: headers only. Find the route, refuse what can be refused.
 static enum MHD_Result begin(struct exchange *x, const char *method)
 {
@@ -292,9 +328,12 @@ static enum MHD_Result begin(struct exchange *x, const char *method)
     } else {
         x->body_max = x->req.route->body_max ? x->req.route->body_max
                                              : x->http->config.max_body;
+        if (x->req.route->query)
+            (void)MHD_get_connection_values(x->req.conn, MHD_GET_ARGUMENT_KIND,
+                                            on_query, &x->req);
         if (len != UINT64_MAX && len > x->body_max)
             x->too_large = true;
-        else if (x->req.route->sink)
+        else if (x->state == STATE_BODY && x->req.route->sink)
             x->req.route->sink->begin(&x->req);
     }
     if (x->body_held && x->state == STATE_BODY) {

@@ -51,6 +51,17 @@ static const struct api_model *model_of(struct api_request *req)
     return m;
 }
 
+void api_model_get(struct api_request *req)
+{
+    const struct api_model *m = model_of(req);
+    const char *name;
+
+    if (!m)
+        return;
+    name = api_models_alias_of(&req->server->models, req->args[0]);
+    api_reply_json(req, 200, model_json(m, name ? name : m->manifest.name));
+}
+
 // A file of the model's folder, which is never changed under its hash.
 static void file_serve(struct api_request *req, const struct api_model *m,
                        const char *name, uint64_t n_bytes,

@@ -112,13 +112,13 @@ static enum err chat_find(struct api_model *m)
 
     err = file_read(m->dir_fd, "chat_template.jinja", &text, &len, &made_ms);
     if (!err) {
-        m->chat = api_chat_family_of(text);
+        api_chat_template_read(text, &m->chat);
     } else if (err == ERR_NOT_FOUND) {
         err = file_read(m->dir_fd, "tokenizer_config.json", &text, &len,
                         &made_ms);
         if (!err) {
             config = json_loadb(text, len, 0, NULL);
-            m->chat = api_chat_family_of(template_of(config));
+            api_chat_template_read(template_of(config), &m->chat);
             json_decref(config);
         }
     }
@@ -292,6 +292,15 @@ void api_models_names(const struct api_models *models, char *out, size_t cap)
                                i < models->n
                                    ? models->items[i].manifest.name
                                    : models->aliases[i - models->n].name);
+}
+
+const char *api_models_alias_of(const struct api_models *models,
+                                const char *name)
+{
+    for (size_t i = 0; i < models->n_aliases; i++)
+        if (strcmp(models->aliases[i].name, name) == 0)
+            return models->aliases[i].name;
+    return NULL;
 }
 
 const struct api_model *api_models_find(const struct api_models *models,

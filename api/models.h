@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "api/chat.h"
+#include "api/chat_template.h"
 #include "splitter/manifest.h"
 
 struct tokenizer;
@@ -28,7 +28,7 @@ struct api_model {
     uint64_t n_bytes; // of all shards
     uint64_t n_params;
     struct tokenizer *tokenizer;
-    enum api_chat_family chat;
+    struct api_chat_template chat;
 };
 
 // Another name of a model.
@@ -60,6 +60,10 @@ MUST_USE enum err api_models_alias(struct api_models *models, const char *text,
 
 // The names that are served, "a, b, c", as many as fit.
 void api_models_names(const struct api_models *models, char *out, size_t cap);
+
+// The alias of that name; NULL: there is none.
+const char *api_models_alias_of(const struct api_models *models,
+                                const char *name);
 
 // By name, alias or id in hex; NULL: not served.
 const struct api_model *api_models_find(const struct api_models *models,

@@ -164,20 +164,27 @@ static void pin(struct api_request *req, struct api_fields *f)
     uint16_t path[PLAN_SHARDS_MAX + 1];
     const struct api_model *m;
     const char *volunteer;
+    char served[160];
     size_t n;
 
     api_fields_only(f, names);
     m = api_models_find(&req->server->models,
                         api_fields_text(f, "model", true, NAME_MAX_LEN, ""));
     volunteer = api_fields_text(f, "volunteer", false, SCHED_NAME_MAX, NULL);
+    api_models_names(&req->server->models, served, sizeof served);
     if (!f->wrong && !m)
-        api_fields_wrong(f, "model", "there is no such model here");
+        api_fields_wrong(f, "model",
+                         "there is no such model here; this server has %s",
+                         served);
     if (!f->wrong && m->manifest.n_shards > PLAN_SHARDS_MAX)
         api_fields_wrong(f, "model", "it has too many shards to be split");
     n = path_read(f, volunteer ? "span" : "path", !volunteer,
                   m ? m->manifest.n_shards : 0, path);
     if (f->wrong) {
-        api_reply_error(req, 400, f->param, "invalid_field", "%s", f->message);
+        api_reply_error(req, 400, f->param,
+                        strcmp(f->param, "model") ? "invalid_field"
+                                                  : "model_not_found",
+                        "%s", f->message);
         return;
     }
     enum err err = sched_plan_pin(req->server->store, m->id, volunteer, path, n,

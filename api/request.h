@@ -42,6 +42,7 @@ struct api_route {
     size_t body_max;             // bytes; 0: the server's --max-body
     api_handler_fn *handle;      // the whole body is there
     const struct api_sink *sink; // or NULL: the body is collected
+    const char *query; // names that it takes, a blank between; NULL: any
 };
 
 struct api_request {

@@ -78,6 +78,7 @@ struct sched_batch {
     uint64_t completed, failed;         // of them final
     uint64_t queued, running, checking; // of the rest, as they are now
     uint64_t tokens;                    // generated, of final lines
+    uint64_t prompt_tokens;             // of the same lines, each line's once
     const char *callback_url, *callback_secret;
     const char *callback_event;    // of its end: id, "" for none
     const char *callback_kinds;    // letters (callback.h)

@@ -76,6 +76,7 @@ enum err sched_batch_read(const redisReply *reply, struct sched_batch *out)
     b.busy_ms = sched_walk_i64(&w);
     b.recent_ms = sched_walk_i64(&w);
     b.recent_final = sched_walk_u64(&w);
+    b.prompt_tokens = sched_walk_u64(&w);
     if (w.bad || status > SCHED_CANCELLING)
         return ERR_FORMAT;
     b.status = (enum sched_batch_status)status;

@@ -13,7 +13,7 @@
 --   open  of its lines, how many count as open requests of its key
 --   read  lines ingested; closed "1": no more will come
 --   n_ok, n_bad  final lines; n_q, n_r, n_c  the others as they are now
---   tok  tokens of final lines    out, out_bytes  output file
+--   tok  tokens of final lines, p_ok  of their prompts    out, out_bytes  output file
 --   ev   callback event of its end; ev_at, ev_n, ev_st  delivered, attempts,
 --   last status   pt, pd, pe  last progress event: when, tenths, lines
 --   ec, et, el  error of a failed batch   red  redundancy, 1 to 3
@@ -96,6 +96,7 @@ local function result(x, id, bad, tokens, spent, cid, record)
   end
   R('HINCRBY', key, bad and 'n_bad' or 'n_ok', 1)
   R('HINCRBY', key, 'tok', tokens)
+  R('HINCRBY', key, 'p_ok', spent - tokens)
   if b.cbe and b.cbe ~= '' then callback.line(x, id, b, n, cid) end
   recent(x, key)
   base.count(x, bad and 'failed' or 'confirmed', 1)
@@ -558,11 +559,12 @@ function batch.show(x, id, owner)
   local list = {id}
   for _, name in ipairs(FIELDS) do table.insert(list, b[name]) end
   table.insert(list, waiting(x, b))
-  local t = base.load(batch.key(x, id), 'go', 'w0')
+  local t = base.load(batch.key(x, id), 'go', 'w0', 'p_ok')
   local at, n = (t.w0 or ''):match('^(%d+) (%d+)$')
   table.insert(list, t.go and x.now - t.go or 0)
   table.insert(list, at and x.now - at or 0)
   table.insert(list, at and math.max(b.n_ok + b.n_bad - n, 0) or 0)
+  table.insert(list, t.p_ok or 0)
   return list
 end
 

@@ -326,6 +326,7 @@ test('a wrong batch is refused with the field that is wrong', async () => {
     ['{"requests":[{"prompt":"x"}],"requests":[]}', null],
     ['{"\\u0072equests":[{"prompt":"x"}]}', 'requests'],
     [{ requests, redundancy: 0 }, 'redundancy'], [{ requests, redundancy: 4 }, 'redundancy'], [{ requests, redundancy: 'x' }, 'redundancy'],
+    [{ requests, exact: 'no' }, 'exact'], [{ requests, exact: 0 }, 'exact'], [{ requests, output_expires_after: {} }, 'output_expires_after'],
     [{ requests, receipts: 'yes' }, 'receipts'], [{ requests, completion_window: 24 }, 'completion_window'], [{ requests, endpoint: 1 }, 'endpoint'],
     [{ requests, completion_window: '8d' }, 'completion_window'], [{ requests, completion_window: '9'.repeat(7) + 'd' }, 'completion_window'],
     [{ requests, input_file_id: 'file-x' }, 'input_file_id'], [{ input_file_id: 5 }, 'input_file_id'], [{ input_file_id: 'x'.repeat(64), endpoint: '/v1/completions' }, 'input_file_id'],
@@ -342,6 +343,40 @@ test('a wrong batch is refused with the field that is wrong', async () => {
   assert.match(long.json.error.param, /^[\u00e9?]{60}/);
   const headers = { authorization: `Bearer ${grid.key}` };
   assert.deepEqual((await call('/v1/batches', { headers })).json.data, []);
+});
+
+test('a wrong query is refused with the parameter that is wrong', async () => {
+  /** @type {[string, string, string][]} */
+  const cases = [
+    ['GET', '/v1/batches?colour=red', 'colour'], ['GET', '/v1/batches?limit=1&limit=2', 'limit'], ['GET', '/v1/batches?limit', 'limit'],
+    ['GET', '/v1/batches?limit=', 'limit'], ['GET', '/v1/batches?limit=0', 'limit'], ['GET', '/v1/batches?limit=101', 'limit'],
+    ['GET', '/v1/batches?limit=-1', 'limit'], ['GET', '/v1/batches?limit=1e1', 'limit'], ['GET', '/v1/batches?limit=%31%30x', 'limit'],
+    ['GET', `/v1/batches?limit=${'9'.repeat(40)}`, 'limit'],
+    ['GET', `/v1/batches?after=${'x'.repeat(500)}`, 'after'], ['GET', '/v1/batches?after=a&after=b', 'after'],
+    ['GET', '/v1/batches?order=asc', 'order'], ['GET', '/v1/batches?%6cimit=0', 'limit'], ['GET', '/v1/batches?=5', ''],
+    ['GET', '/v1/files?order=up', 'order'], ['GET', '/v1/files?order=', 'order'], ['GET', '/v1/files?limit=10001', 'limit'],
+    ['GET', `/v1/files?purpose=${'p'.repeat(100)}`, 'purpose'], ['GET', '/v1/files?before=file-x', 'before'],
+    ['GET', '/v1/files/file-x?purpose=batch', 'purpose'], ['DELETE', '/v1/files/file-x?force=1', 'force'],
+    ['GET', '/v1/files/file-x/content?range=1', 'range'], ['POST', '/v1/files?purpose=batch', 'purpose'],
+    ['GET', '/v1/batches/batch_x?fields=id', 'fields'], ['POST', '/v1/batches?model=x', 'model'],
+    ['POST', '/v1/batches/batch_x/cancel?now=1', 'now'], ['GET', '/v1/batches/batch_x/results?after=-1', 'after'],
+    ['GET', '/v1/batches/batch_x/results?after=4294967296', 'after'], ['GET', '/v1/batches/batch_x/results?limit=1001', 'limit'],
+    ['GET', '/v1/batches/batch_x/results?from=1', 'from'], ['GET', '/v1/batches/batch_x/callbacks?limit=1001', 'limit'],
+    ['GET', '/v1/batches/batch_x/callbacks?after=x', 'after'], ['POST', '/v1/batches/batch_x/callbacks/redeliver?event_id=x', 'event_id'],
+    ['POST', '/v1/batches/batch_x/callbacks/secret?x', 'x'], ['POST', '/v1/completions?stream=true', 'stream'],
+    ['POST', '/v1/chat/completions?model=x', 'model'], ['GET', '/v1/models?limit=1', 'limit'], ['GET', '/v1/models/tales-gpt2?x=1', 'x'],
+    ['GET', '/v1/keys?limit=1', 'limit'], ['GET', '/v1/overview?x=1', 'x'], ['GET', '/v1/stats?x=1', 'x'], ['GET', '/v1/plan?x=1', 'x'],
+    ['GET', '/v1/leaderboard?offset=x', 'offset'], ['GET', '/v1/leaderboard?page=2', 'page'],
+  ];
+  const headers = { authorization: `Bearer ${grid.key}` };
+  for (const [method, route, param] of cases) {
+    const answer = await call(route, { method, headers, body: method === 'POST' ? '{}' : undefined });
+    assert.equal(answer.status, 400, `${method} ${route}: ${answer.text}`);
+    refused(answer, 400, 'invalid_request_error', param);
+  }
+  // Those that are right, and those of machines, which may send what they like.
+  for (const right of ['/v1/batches?limit=5', '/v1/files?limit=%35&order=asc&purpose=batch', '/v1/leaderboard?offset=0&limit=1', '/healthz?now=1', '/metrics?x', '/?utm=1'])
+    assert.equal((await call(right, { headers })).status, 200, right);
 });
 
 test('a wrong form is refused with the field that is wrong', async () => {

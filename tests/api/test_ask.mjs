@@ -3,11 +3,13 @@
 // @ts-check
 
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import OpenAI from 'openai';
+import { Tokenizer } from 'tokenizers';
 
-import { Grid, runLocal, until } from '../grid/grid.mjs';
+import { Grid, ROOT, runLocal, until } from '../grid/grid.mjs';
 
 /** @type {Grid} */
 let grid;
@@ -24,6 +26,9 @@ after(async () => assert.deepEqual(await grid?.stop(), []));
 
 /** @param {any} more */
 const local = (more) => runLocal({ custom_id: '', prompt, ...more });
+/** How many tokens a text has, by the original tokenizer. @param {string} text */
+const tokensOf = async (text) =>
+  (await Tokenizer.fromFile(path.join(ROOT, 'ops/models/tales-gpt2/tokenizer.json')).encode(text)).getIds().length;
 const queued = async () => {
   const { queued, running, checking } = await grid.ask('/v1/stats');
   return queued + running + checking;
@@ -55,6 +60,7 @@ test('a completion is that of synapse run, confirmed, with its exact usage', asy
   assert.equal(answer.choices[0].finish_reason, truth.finish_reason);
   assert.equal(answer.usage?.completion_tokens, truth.tokens.length);
   assert.equal(answer.usage?.total_tokens, (answer.usage?.prompt_tokens ?? 0) + truth.tokens.length);
+  assert.equal(answer.usage?.prompt_tokens, await tokensOf(prompt));
   assert.equal(/** @type {any} */ (answer).synapse.confirmed, true);
   const sampled = await client.completions.create({ model, prompt, max_tokens: 12, temperature: 0.9, seed: 5 });
   assert.equal(sampled.choices[0].text, (await local({ max_tokens: 12, temperature: 0.9, seed: 5 })).text);
@@ -191,6 +197,66 @@ test('log-probabilities come in both shapes, waiting and streamed', async () => 
   assert.equal((await client.completions.create({ ...request, logprobs: null })).choices[0].logprobs, null);
 });
 
+test('biases, penalties and top_k change what is chosen, alike on every route', async () => {
+  /** Answered in all three ways; they are one. @param {any} more */
+  const all = async (more) => {
+    const request = { prompt, max_tokens: 24, temperature: 0, ignore_eos: true, ...more };
+    const { prompt: _, ...rest } = request;
+    const { logprobs: n_top, ...chat } = rest;
+    const one = await client.completions.create({ model, ...request });
+    const said = await client.chat.completions.create(/** @type {any} */ ({
+      model, messages: [{ role: 'user', content: request.prompt }], ...chat, ...(n_top ? { logprobs: true, top_logprobs: n_top } : {}),
+    }));
+    const line = (await grid.compute([{ custom_id: 'a', ...request }])).get('a').response.body;
+    assert.equal(said.choices[0].message.content, one.choices[0].text);
+    assert.equal(line.choices[0].text, one.choices[0].text);
+    return /** @type {any} */ (one);
+  };
+  const plain = await all({});
+  const [first] = plain.synapse.tokens;
+  assert.ok(!(await all({ logit_bias: { [first]: -100 } })).synapse.tokens.includes(first));
+  assert.deepEqual(new Set((await all({ logit_bias: { [first]: 100 } })).synapse.tokens), new Set([first]));
+  assert.equal((await all({ top_k: 1, temperature: 2, seed: 9 })).choices[0].text, plain.choices[0].text);
+  // Log-probabilities are told after penalties: what each token lost shows
+  // beside the same request without, as long as both said the same.
+  const penalties = { presence_penalty: 0.02, frequency_penalty: 0.05 };
+  const [bare, other] = [await all({ prompt: 'The wolf said to', logprobs: 20, max_tokens: 100 }), await all({ prompt: 'The wolf said to', logprobs: 20, max_tokens: 100, ...penalties })]
+    .map((answer) => answer.choices[0].logprobs);
+  /** @type {Map<string, number>} */
+  const told = new Map();
+  /** @param {string} token */
+  const cost = (token) => (told.has(token) ? 0.02 + 0.05 * (told.get(token) ?? 0) : 0);
+  let compared = 0, most = 0;
+  for (const [i, token] of bare.tokens.entries()) {
+    const names = Object.keys(bare.top_logprobs[i]).filter((name) => name in other.top_logprobs[i]);
+    const lost = names.map((name) => bare.top_logprobs[i][name] - other.top_logprobs[i][name] - cost(name));
+    for (const one of lost) assert.ok(Math.abs(one - lost[0]) < 1e-3, `token ${i}: ${names} lost ${lost}`);
+    compared += names.filter((name) => told.has(name)).length;
+    most = Math.max(most, ...names.map((name) => told.get(name) ?? 0));
+    const best = names.reduce((a, b) => (bare.top_logprobs[i][b] - cost(b) > bare.top_logprobs[i][a] - cost(a) ? b : a));
+    assert.equal(other.tokens[i], best);
+    if (best !== token) break; // from here on they differ
+    told.set(token, (told.get(token) ?? 0) + 1);
+  }
+  assert.ok(compared > 10 && most > 1, `${compared} compared, told ${most} times at most`);
+  assert.notEqual(other.tokens.join(''), bare.tokens.join(''));
+});
+
+test('a client that leaves while it is computed takes its request with it', async () => {
+  for (const stream of [false, true]) {
+    const leave = new AbortController();
+    const { tokens } = await grid.ask('/v1/stats');
+    const body = { model, prompt, stream, max_tokens: 490, ignore_eos: true, n: 16 };
+    const asked = client.completions.create(/** @type {any} */ (body), { signal: leave.signal });
+    const caught = asked.then(async (events) => { if (stream) for await (const _ of /** @type {any} */ (events)); }).catch(() => {});
+    await until(async () => (await grid.ask('/v1/stats')).running > 0, 'request that is computed', 10_000);
+    leave.abort();
+    await caught;
+    await until(async () => (await queued()) === 0, 'empty grid', 10_000);
+    assert.ok((await grid.ask('/v1/stats')).tokens - tokens < 16 * 490, 'it was computed to its end');
+  }
+});
+
 test('a request goes before the lines of batches', async () => {
   const requests = Array.from({ length: 600 }, (_, i) => ({ custom_id: `b-${i}`, prompt: 'The', max_tokens: 40 }));
   const batch = await grid.submit(requests);
@@ -221,6 +287,7 @@ test('wrong fields are refused by name', async () => {
     [{ n: 17 }, 'n'], [{ n: 'two' }, 'n'], [{ stream: 1 }, 'stream'], [{ stop: [''] }, 'stop'],
     [{ stream_options: {} }, 'stream_options'], [{ stream: true, stream_options: 3 }, 'stream_options'],
     [{ stream: true, stream_options: { include_usage: 1 } }, 'stream_options'],
+    [{ stream: true, stream_options: { include_obfuscation: true } }, 'stream_options'],
     [{ confirmed_only: 'yes' }, 'confirmed_only'], [{ user: 5 }, 'user'], [{ user: 'u'.repeat(513) }, 'user'],
     [{ top_k: -1 }, 'top_k'], [{ top_k: 1.5 }, 'top_k'], [{ temperature: -1 }, 'temperature'], [{ temperature: 'hot' }, 'temperature'],
     [{ top_p: 1.1 }, 'top_p'], [{ frequency_penalty: -3 }, 'frequency_penalty'], [{ frequency_penalty: 'x' }, 'frequency_penalty'],

@@ -55,6 +55,8 @@ test('a line is one line and one request, whatever its choices', async () => {
   assert.match(lines.get('too many').error.message, /16/);
   const tokens = [...lines.values()].reduce((sum, l) => sum + (l.response?.body.usage.completion_tokens ?? 0), 0);
   assert.equal(batch.synapse.tokens, tokens);
+  const prompts = [...lines.values()].reduce((sum, l) => sum + (l.response?.body.usage.prompt_tokens ?? 0), 0);
+  assert.deepEqual([batch.usage.input_tokens, batch.usage.output_tokens, batch.usage.total_tokens], [prompts, tokens, prompts + tokens]);
 });
 
 test('its texts are those of synapse run with seeds that count up, and of /v1/completions', async () => {

@@ -19,6 +19,7 @@ static void nothing_is_said_before_something_was_seen(void)
         {0, 100, 0, 0, 0, 0, 0},     {400, 100, 50, 0, 10, 0, 0},
         {5000, 100, 0, 0, 32, 0, 0}, {5000, 100, 3, 4, 32, 0, 0},
         {5000, 4, 0, 1, 3, 0, 0},    {5000, 10, 11, 0, 0, 0, 0},
+        {600, 1000, 0, 40, 0, 0, 0}, {5000, 10000, 100, 0, 0, 0, 0},
     };
 
     for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
@@ -39,6 +40,20 @@ static void a_steady_rate_goes_on(void)
     // more seen, less doubt
     CHECK(eta((struct api_eta_state){100000, 1900, 1000, 0, 0, 0, 0}).p90_s <
           e.p90_s);
+}
+
+// What only has to be checked takes little more; a long batch says nothing
+// before a tenth of it, or ten seconds, are over.
+static void little_is_left_of_what_is_checked(void)
+{
+    struct api_eta e = eta((struct api_eta_state){500, 60, 0, 60, 0, 0, 0});
+    struct api_eta out;
+
+    CHECK(e.p50_s > 0.1 && e.p50_s < 0.25);
+    CHECK(!api_eta_of(&(struct api_eta_state){9900, 100000, 100, 0, 0, 0, 0},
+                      &out));
+    CHECK(api_eta_of(&(struct api_eta_state){10000, 100000, 100, 0, 0, 0, 0},
+                     &out));
 }
 
 static void the_recent_rate_counts(void)
@@ -101,6 +116,7 @@ int main(void)
 {
     nothing_is_said_before_something_was_seen();
     a_steady_rate_goes_on();
+    little_is_left_of_what_is_checked();
     the_recent_rate_counts();
     the_first_word_holds();
     return 0;

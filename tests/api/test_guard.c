@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -12,8 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "api/curl_loop.h"
 #include "check.h"
 
 // ---- the resolver ----
@@ -43,6 +46,14 @@ static const struct {
 enum { N_NAMES = sizeof names / sizeof *names };
 
 static atomic_int n_asked[N_NAMES]; // libcurl asks from a thread
+
+// "hangs.test" is being asked for, and gets no answer while this is so.
+static atomic_bool is_asked, is_held;
+
+static void tick(void)
+{
+    nanosleep(&(struct timespec){0, 10000000}, NULL);
+}
 
 static struct addrinfo *info_new(const char *text, uint16_t port,
                                  struct addrinfo *next)
@@ -74,6 +85,14 @@ int getaddrinfo(const char *name, const char *service,
     uint16_t port = 0;
 
     (void)hints;
+    if (strcmp(name, "hangs.test") == 0) {
+        atomic_store(&is_asked, true);
+        for (int i = 0; i < 3000 && atomic_load(&is_held); i++)
+            tick();
+        atomic_store(&is_held, false);
+        atomic_store(&is_asked, false);
+        return EAI_AGAIN;
+    }
     for (const char *p = service ? service : ""; *p >= '0' && *p <= '9'; p++)
         port = (uint16_t)(port * 10 + (*p - '0'));
     for (size_t i = 0; i < N_NAMES; i++) {
@@ -237,6 +256,41 @@ static void a_failing_resolver_is_a_failure(const struct listener *l)
     CHECK_EQ(came(l), 0);
 }
 
+static void on_timed_out(CURL *easy, CURLcode code, void *ctx)
+{
+    (void)easy;
+    *(CURLcode *)ctx = code;
+}
+
+// The loop goes on: the transfer ends at its time, the resolver still hanging.
+static void a_hanging_resolver_holds_up_nothing(void)
+{
+    struct event_base *base = event_base_new();
+    struct api_curl_loop *loop;
+    CURL *easy = curl_easy_init();
+    struct api_guard guard;
+    CURLcode code = CURLE_OK;
+
+    CHECK(base && easy);
+    CHECK_EQ(api_curl_loop_new(base, &loop), ERR_OK);
+    api_guard_set(&guard, easy, false);
+    curl_easy_setopt(easy, CURLOPT_URL, "https://hangs.test/");
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, 300L);
+    atomic_store(&is_held, true);
+    CHECK_EQ(api_curl_loop_add(loop, easy, on_timed_out, &code), ERR_OK);
+    while (code == CURLE_OK)
+        CHECK_EQ(event_base_loop(base, EVLOOP_ONCE), 0);
+    CHECK_EQ(code, CURLE_OPERATION_TIMEDOUT);
+    curl_easy_cleanup(easy);
+    api_curl_loop_free(loop);
+    CHECK(atomic_load(&is_asked) && atomic_load(&is_held)); // it does hang
+    atomic_store(&is_held, false);
+    while (atomic_load(&is_asked))
+        tick();
+    tick(); // for libcurl's thread to end
+    event_base_free(base);
+}
+
 static void other_protocols_are_refused(const struct listener *l)
 {
     CHECK_EQ(call("http", "loopback.test", l->port, false).code,
@@ -269,6 +323,7 @@ int main(void)
     spellings_are_refused(&l);
     a_name_that_changes_is_refused(&l);
     a_failing_resolver_is_a_failure(&l);
+    a_hanging_resolver_holds_up_nothing();
     other_protocols_are_refused(&l);
     all_may_be_called_if_allowed(&l);
     close(l.fd);

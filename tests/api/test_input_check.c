@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/chat.h"
 #include "check.h"
 
 #define GOOD(id)                                                \
@@ -94,20 +93,9 @@ static void fifty_thousand_are_taken_and_no_more(void)
     api_input_check_release(&check);
 }
 
-static void chat_templates_are_told_apart(void)
-{
-    CHECK_EQ(api_chat_family_of(NULL), API_CHAT_PLAIN);
-    CHECK_EQ(api_chat_family_of(""), API_CHAT_PLAIN);
-    CHECK_EQ(api_chat_family_of("{{'<|im_start|>' + role}}"), API_CHAT_CHATML);
-    CHECK_EQ(api_chat_family_of("<|start_header_id|>"), API_CHAT_LLAMA3);
-    CHECK_EQ(api_chat_family_of("[INST] <<SYS>>"), API_CHAT_LLAMA2);
-    CHECK_EQ(api_chat_family_of("<start_of_turn>"), API_CHAT_UNKNOWN);
-}
-
 int main(void)
 {
     the_first_wrong_line_is_named();
     fifty_thousand_are_taken_and_no_more();
-    chat_templates_are_told_apart();
     return 0;
 }

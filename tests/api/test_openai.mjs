@@ -281,8 +281,11 @@ test('an output file that was deleted is gone; the batch is still there', async 
   assert.equal((await fetch(`${grid.url}/v1/batches/${end.id}/results`, { headers: { authorization: `Bearer ${grid.key}` } })).status, 404);
 });
 
-test('models are listed', async () => {
+test('models are listed and told one by one', async () => {
   const ids = [];
   for await (const model of client.models.list()) ids.push(model.id);
   assert.deepEqual(ids, ['tales-gpt2']);
+  const model = await client.models.retrieve('tales-gpt2');
+  assert.deepEqual([model.id, model.object, model.owned_by], ['tales-gpt2', 'model', 'synapse']);
+  await refused(client.models.retrieve('gpt-none'), 404, 'model');
 });

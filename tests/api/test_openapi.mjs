@@ -229,6 +229,9 @@ test('volunteers', async () => {
 
 test('models, keys and figures', async () => {
   const { data: [model] } = await ask('GET', '/v1/models', { key: null, status: 200 });
+  for (const name of [model.id, model.synapse.model_id])
+    assert.deepEqual(await ask('GET', '/v1/models/{model}', { args: { model: name }, key: null, status: 200 }), model);
+  await ask('GET', '/v1/models/{model}', { args: { model: 'none' }, key: null, status: 404 });
   const manifest = await ask('GET', '/v1/models/{model}/manifest.json', { args: { model: model.id }, key: null, status: 200 });
   const shard = { model: model.synapse.model_id, file: manifest.shards[0].file };
   await ask('GET', '/v1/models/{model}/manifest.json', { args: { model: 'none' }, key: null, status: 404 });
@@ -253,6 +256,16 @@ test('models, keys and figures', async () => {
   await ask('GET', '/v1/stats', { key: null, status: 200 });
   await ask('GET', '/metrics', { key: null, status: 200 });
   await ask('GET', '/healthz', { key: null, status: 200 });
+});
+
+test('a query that a route does not take', async () => {
+  for (const [route, item] of Object.entries(spec.paths))
+    for (const [name, operation] of Object.entries(item)) {
+      if (!operation.responses?.['400'] || operation.tags.includes('volunteers') && !route.startsWith('/v1/models') && !route.startsWith('/v1/accounts')) continue;
+      const args = { batch_id: 'x', file_id: 'x', model: 'x', file: 'x', account: 'x' };
+      const error = await ask(name.toUpperCase(), route, { args, query: '?colour=red', body: name === 'post' ? {} : undefined, status: 400 });
+      assert.equal(error.error.param, 'colour', route);
+    }
 });
 
 test('nothing that it promises was left untried', () => {
