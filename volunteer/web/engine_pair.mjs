@@ -16,16 +16,22 @@ const MEMORY = 64e6;
 /**
  * @typedef {import("./messages.mjs").ShardBlob} ShardBlob
  * @typedef {{gpu: WebGpuEngine|null, note: string}} Choice  and, for people, why
+ *
+ * @typedef {object} PairOptions
+ * @property {boolean} [always]  the GPU, whenever it gets the known unit right
+ * @property {number} [threads]  that WASM computes with
+ * @property {import("./bench_model.mjs").Shape} [shape]  of the model that both are tried on
  */
 
 /**
  * Milliseconds of a unit of eight short sequences, once it is warm.
  * @param {WasmEngine|WebGpuEngine} engine  used up by this
  * @param {ShardBlob} shard
+ * @param {number} vocab
  */
-async function trial(engine, shard) {
+async function trial(engine, shard, vocab) {
   await engine.load(BENCH_ID, [shard], MEMORY, () => {});
-  const unit = benchUnit(benchAsks(8, 16, 16, SHAPE.vocab));
+  const unit = benchUnit(benchAsks(8, 16, 16, vocab));
   await engine.run(unit);
   const start = performance.now();
   await engine.run(unit);
@@ -38,11 +44,10 @@ async function trial(engine, shard) {
  * Whether the GPU of this device is worth using. Throws if there is none.
  * @param {() => Promise<WasmEngine>} newWasm
  * @param {GPU|undefined} gpu
- * @param {boolean} always  whenever it gets the known unit right
- * @param {number} threads  that WASM would compute with
+ * @param {Required<PairOptions>} options
  * @returns {Promise<Choice>}
  */
-async function choose(newWasm, gpu, always, threads) {
+async function choose(newWasm, gpu, { always, threads, shape }) {
   const wasm = await newWasm();
   const start = () => WebGpuEngine.start(gpu, { newHasher: () => wasm.newHasher() });
   const first = await start();
@@ -58,13 +63,13 @@ async function choose(newWasm, gpu, always, threads) {
     return { gpu: await WebGpuEngine.start(gpu, { newHasher: () => hasher.newHasher() }), note };
   };
   if (always) return take(`Computing on ${adapter}, as you chose.`);
-  const blob = benchShard(SHAPE);
+  const blob = benchShard(shape);
   const hash = wasm.newHasher();
   hash.update(new Uint8Array(await blob.arrayBuffer()));
   const shard = { name: 'trial', blob, sha256: hash.hex() };
-  const gpuMs = await trial(await start(), shard);
+  const gpuMs = await trial(await start(), shard, shape.vocab);
   await wasm.useThreads(threads);
-  const wasmMs = await trial(wasm, shard);
+  const wasmMs = await trial(wasm, shard, shape.vocab);
   const times = (wasmMs / gpuMs).toFixed(1);
   if (gpuMs >= wasmMs) return { gpu: null, note: `${adapter} is slower than WebAssembly here.` };
   return take(`Computing on ${adapter}, ${times} times as fast as WebAssembly here.`);
@@ -75,16 +80,15 @@ export class EnginePair {
    * @param {() => Promise<WasmEngine>} newWasm  each a fresh one
    * @param {GPU|undefined} gpu                  undefined: do without
    * @param {(text: string) => void} onNote      what people should know
-   * @param {boolean} [always]                   the GPU, whenever it gets the known unit right
-   * @param {number} [threads]                   that WASM computes with
+   * @param {PairOptions} [options]
    */
-  static async open(newWasm, gpu, onNote, always = false, threads = 1) {
+  static async open(newWasm, gpu, onNote, { always = false, threads = 1, shape = SHAPE } = {}) {
     const wasm = await newWasm();
     /** @type {Choice} */
     let choice = { gpu: null, note: '' };
     if (gpu) {
       try {
-        choice = await choose(newWasm, gpu, always, threads);
+        choice = await choose(newWasm, gpu, { always, threads, shape });
       } catch (error) {
         choice.note = `The GPU is not used: ${/** @type {Error} */ (error).message}.`;
       }

@@ -29,7 +29,7 @@ async function open(m) {
   const probeMs = await probeModule(m.wasm, m.threads);
   const note = (/** @type {string} */ text) => self.postMessage({ kind: 'note', text });
   engine = await EnginePair.open(() => WasmEngine.open(m.wasm, m.most), m.gpu === 'never' ? undefined : navigator.gpu, note,
-    m.gpu === 'always', m.threads);
+    { always: m.gpu === 'always', threads: m.threads });
   return { backend: engine.backend, probeMs };
 }
 
