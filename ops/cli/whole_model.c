@@ -14,10 +14,8 @@ bool whole_model_isa(const char *name, enum engine_isa *out)
         const char *name;
         enum engine_isa isa;
     } names[] = {
-        {"best", ENGINE_ISA_BEST},
-        {"ref", ENGINE_ISA_REF},
-        {"avx2", ENGINE_ISA_AVX2},
-        {"vnni", ENGINE_ISA_VNNI},
+        {"best", ENGINE_ISA_BEST},       {"ref", ENGINE_ISA_REF},
+        {"avx2", ENGINE_ISA_AVX2},       {"vnni", ENGINE_ISA_VNNI},
         {"vnni512", ENGINE_ISA_VNNI512},
     };
 
