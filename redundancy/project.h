@@ -37,6 +37,8 @@ enum {
     REDUN_EXP_MAX = 24,    // of a group
     REDUN_DIM_MAX = 65536, // of a row
     REDUN_LAYERS_MAX = 4,  // of a span whose rows may differ
+    REDUN_RUN = 32,        // rows that must agree by themselves,
+    REDUN_APART = 16,      // one such run beginning so far behind another
 };
 
 // The fingerprint of the row at a position, of dim values (1 .. REDUN_DIM_MAX)
@@ -69,7 +71,9 @@ struct redun_stretch {
 // The limits of its distance; see tolerance.h.
 struct redun_distance redun_limits(const struct redun_stretch *stretch);
 
-// Do n pairs agree within the tolerance?
+// Do n pairs agree within the tolerance? As a whole, and so must each run of
+// REDUN_RUN rows, one every REDUN_APART and the last ones: in a long line many
+// honest rows would hide those of a volunteer that took it over.
 bool redun_agrees(const uint8_t *a, const uint8_t *b,
                   const struct redun_stretch *stretch);
 

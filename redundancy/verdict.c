@@ -72,24 +72,54 @@ static size_t first_far(const struct redun_stretch *stretch, const uint8_t *own,
     return i;
 }
 
+// Where the rows of a run that is too far begin to be: behind them, up to there
+// the run is least far for what its limit allows.
+static size_t turn(const struct redun_stretch *run, const uint8_t *own,
+                   const uint8_t *word, size_t at)
+{
+    int64_t limit = (int64_t)redun_limits(run).mean, sum = 0, least = 0;
+    size_t row = at;
+
+    for (size_t i = at; i < at + run->n; i++) {
+        sum += (int64_t)redun_distance(own + i * PRINT_LEN,
+                                       word + i * PRINT_LEN, 1, run->dim)
+                   .largest -
+               limit;
+        if (sum < least) {
+            least = sum;
+            row = i + 1;
+        }
+    }
+    return row;
+}
+
+// The first run of `len` rows, one every FEW, that is too far: from which row
+// on. n if none is.
+static size_t run_far(const struct redun_stretch *stretch, const uint8_t *own,
+                      const uint8_t *word, size_t len)
+{
+    struct redun_stretch run = *stretch;
+    size_t n = stretch->n, row;
+
+    for (size_t at = 0; at < n; at += FEW) {
+        run.n = n - at < len ? n - at : len;
+        if (redun_agrees(own + at * PRINT_LEN, word + at * PRINT_LEN, &run))
+            continue;
+        row = first_far(stretch, own, word, at, run.n);
+        return row < at + run.n ? row : turn(&run, own, word, at);
+    }
+    return n;
+}
+
 // From which row on they are too far apart, which they are as a whole.
 static uint32_t near_until(const struct redun_stretch *stretch,
                            const uint8_t *own, const uint8_t *word)
 {
-    struct redun_stretch part = *stretch;
+    size_t few = run_far(stretch, own, word, FEW);
+    size_t many = run_far(stretch, own, word, REDUN_RUN);
+    size_t at = few < many ? few : many;
 
-    for (size_t from = 0; from < stretch->n; from += FEW) {
-        size_t n = stretch->n - from < FEW ? stretch->n - from : FEW;
-        size_t at = first_far(stretch, own, word, from, n);
-
-        if (at < from + n)
-            return (uint32_t)at;
-        part.n = n;
-        if (!redun_agrees(own + from * PRINT_LEN, word + from * PRINT_LEN,
-                          &part))
-            return (uint32_t)from;
-    }
-    return 0;
+    return at == stretch->n ? 0 : (uint32_t)at;
 }
 
 enum err redun_verdict_near(const struct redun_rows *primary,

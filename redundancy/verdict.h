@@ -53,7 +53,8 @@ struct redun_verdict redun_verdict_rows(const struct redun_rows *primary,
 
 // The same for rows of another class than word's: they need only agree within
 // the tolerance (project.h). keep: the first row that is too far by itself, or
-// begins a few that are together; 0 if it takes all of them to tell.
+// from where on rows are that are so together; 0 if it takes all of them to
+// tell.
 // ERR_NOMEM.
 MUST_USE enum err redun_verdict_near(const struct redun_rows *primary,
                                      const struct redun_stretch *stretch,

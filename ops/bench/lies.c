@@ -1,11 +1,12 @@
 // lies - how far wrong work is from the truth, and how much of it the limits
 // of redundancy/tolerance.h find.
 //
-//   lies HF_DIR ROWS STINTS SEED
+//   lies HF_DIR ROWS STINTS SEED [BEHIND]
 //
-// Stints of ROWS rows behind a prompt of 32, by a cheat that computes exactly
-// but for its lie, checked in class exact and in class f32. A line a span and
-// mode on stderr:
+// Stints of ROWS rows by a cheat that computes exactly but for its lie, checked
+// in class exact and in class f32. They follow BEHIND (default 32) rows of
+// others, which are not compared: of a line that the cheat took over; with 0 it
+// had the line from its first row on. A line a span and mode on stderr:
 //
 //   model mode class first end stints wrong found least 0.1% 1%
 //
@@ -22,13 +23,13 @@
 #include "packed.h"
 #include "trial.h"
 
-enum { LAYERS = 6, N_PROMPT = 32, ROWS_MAX = 256 };
+enum { LAYERS = 6, BEHIND = 32, BEHIND_MAX = 128, ROWS_MAX = 256 };
 
 struct lies {
     const char *model;
     struct packed packed;
     struct golden golden;
-    uint32_t n_rows, n_stints;
+    uint32_t n_rows, n_behind, n_stints;
     uint64_t random;
     uint64_t *distances; // n_stints
     struct {
@@ -81,8 +82,8 @@ static struct trial_verdict stint(struct lies *l, struct engine *before,
                                   const struct trial_grid *g, uint64_t id,
                                   enum engine_class kernel_class)
 {
-    uint8_t tokens[(N_PROMPT + ROWS_MAX) * 4];
-    uint32_t n = N_PROMPT + l->n_rows;
+    uint8_t tokens[(BEHIND_MAX + ROWS_MAX) * 4];
+    uint32_t n = l->n_behind + l->n_rows;
     struct trial_rows t = {
         .id = id, .tokens = tokens, .n_rows = n, .step0 = 0, .step = n};
     struct trial_verdict v;
@@ -96,7 +97,7 @@ static struct trial_verdict stint(struct lies *l, struct engine *before,
     }
     t.seed = (uint64_t)below(l, UINT32_MAX) << 32;
     t.kernel_class = kernel_class;
-    t.step0 = N_PROMPT;
+    t.step0 = l->n_behind;
     v = trial_span(g, &t);
     free(rows);
     return v;
@@ -160,9 +161,10 @@ static bool row(const struct lies *l, enum cheat_mode mode,
     double ours = wrong > 0 ? (double)l->sums[mode][class].found / wrong : 0;
     bool ok = !barred || ours >= bar;
 
-    printf("%s %s, %s, %u rows\t%.4f\t%.4f\t%.4f\t%s\t%s\n", l->model,
-           cheat_name(mode), class ? "f32" : "exact", l->n_rows, ours, bar,
-           ours / bar, barred ? ">= 1" : "none", ok ? "ok" : "short");
+    printf("%s %s, %s, %u rows%s\t%.4f\t%.4f\t%.4f\t%s\t%s\n", l->model,
+           cheat_name(mode), class ? "f32" : "exact", l->n_rows,
+           l->n_behind ? "" : " from the first on", ours, bar, ours / bar,
+           barred ? ">= 1" : "none", ok ? "ok" : "short");
     return ok;
 }
 
@@ -173,15 +175,17 @@ int main(int argc, char **argv)
         CHEAT_CONTEXT,  CHEAT_REPLAY,  CHEAT_RANDOM,
         CHEAT_KV,       CHEAT_ECHO,    CHEAT_EXPONENTS};
     static const uint32_t spans[][2] = {{0, 1}, {2, 3}, {0, 4}, {1, 5}};
-    struct lies l = {0};
+    struct lies l = {.n_behind = BEHIND};
     uint32_t seed;
     bool good = true;
     char path[512];
 
-    if (argc != 5 || !number(argv[2], &l.n_rows) || l.n_rows < 1 ||
-        l.n_rows > ROWS_MAX || !number(argv[3], &l.n_stints) ||
-        l.n_stints < 1 || !number(argv[4], &seed)) {
-        fprintf(stderr, "usage: lies HF_DIR ROWS STINTS SEED\n");
+    if ((argc != 5 && argc != 6) || !number(argv[2], &l.n_rows) ||
+        l.n_rows < 1 || l.n_rows > ROWS_MAX || !number(argv[3], &l.n_stints) ||
+        l.n_stints < 1 || !number(argv[4], &seed) ||
+        (argc == 6 &&
+         (!number(argv[5], &l.n_behind) || l.n_behind > BEHIND_MAX))) {
+        fprintf(stderr, "usage: lies HF_DIR ROWS STINTS SEED [BEHIND]\n");
         return 2;
     }
     snprintf(path, sizeof path, "%s/golden.json", argv[1]);

@@ -221,6 +221,34 @@ static void a_single_row_is_found(void)
     CHECK(redun_agrees(a, b, &stretch));
 }
 
+// A little wrong in each row from some on, behind so many that are not that the
+// mean of all is small.
+static void honest_rows_hide_no_others(void)
+{
+    enum { HONEST = 4 * ROWS, ALL = HONEST + 2 * ROWS };
+    static uint8_t a[ALL * REDUN_PRINT_LEN], b[ALL * REDUN_PRINT_LEN];
+    uint8_t row[ROW], other[ROW];
+
+    for (uint32_t n = HONEST + ROWS; n <= ALL; n += ROWS / 2) {
+        struct redun_stretch stretch = {n, DIM, 1, false};
+        struct redun_distance far, max = redun_limits(&stretch);
+
+        for (uint32_t r = 0; r < n; r++) {
+            row_fill(row);
+            memcpy(other, row, ROW);
+            if (r >= HONEST)
+                row_wrong(other, row, 2);
+            redun_project(a + r * REDUN_PRINT_LEN, 6, r, row, DIM);
+            redun_project(b + r * REDUN_PRINT_LEN, 6, r, other, DIM);
+        }
+        far = redun_distance(a, b, n, DIM);
+        CHECK(far.largest <= max.largest && far.mean <= max.mean);
+        CHECK(!redun_agrees(a, b, &stretch));
+        stretch.n = HONEST;
+        CHECK(redun_agrees(a, b, &stretch));
+    }
+}
+
 // Longer stretches, shorter spans and later ones are held to less.
 static void limits_fall_with_the_rows(void)
 {
@@ -258,5 +286,6 @@ int main(void)
     honest_rounding_passes();
     wrong_work_does_not();
     a_single_row_is_found();
+    honest_rows_hide_no_others();
     return 0;
 }

@@ -131,9 +131,40 @@ static void close_rows_are_right_and_others_are_not(void)
     CHECK(!v.challenger_right);
 }
 
+// Rows that are only together too far are told from where they begin, behind
+// rows that are right, and not from before.
+static void far_rows_are_told_from_where_they_begin(void)
+{
+    enum { ROWS = 160, DIM = 64, ROW = DIM + 2, OFF = 20 };
+    static const uint32_t begins[] = {0, 8, 40, 64, 93, 128};
+    static uint8_t rows[ROWS * ROW];
+    uint8_t word[ROWS * 16], row[ROW];
+    struct redun_stretch stretch = {ROWS, DIM, 1, false};
+    struct redun_verdict v;
+
+    for (uint32_t c = 0; c < sizeof begins / sizeof *begins; c++) {
+        struct redun_rows primary = {ROWS, ROW, rows, 99 + c};
+
+        for (uint32_t r = 0; r < ROWS; r++) {
+            for (uint32_t i = 0; i < DIM; i++)
+                row[i] = (uint8_t)(int8_t)((int)((i * 37 + r * 11) % 199) - 99);
+            row[DIM] = row[DIM + 1] = 3;
+            redun_project(word + r * 16, primary.seed, r, row, DIM);
+            for (uint32_t i = 0; i < (r >= begins[c] ? OFF : OFF / 4); i++)
+                row[i * 3]++;
+            memcpy(rows + r * ROW, row, ROW);
+        }
+        CHECK_EQ(redun_verdict_near(&primary, &stretch, word, NULL, &v),
+                 ERR_OK);
+        CHECK(!v.primary_right);
+        CHECK(v.keep >= begins[c] && v.keep <= begins[c] + REDUN_APART);
+    }
+}
+
 int main(void)
 {
     close_rows_are_right_and_others_are_not();
+    far_rows_are_told_from_where_they_begin();
     equal_answers_agree();
     every_single_byte_counts();
     a_shorter_answer_is_another_answer();
