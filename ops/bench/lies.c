@@ -163,7 +163,7 @@ static bool row(const struct lies *l, enum cheat_mode mode,
 
     printf("%s %s, %s, %u rows%s\t%.4f\t%.4f\t%.4f\t%s\t%s\n", l->model,
            cheat_name(mode), class ? "f32" : "exact", l->n_rows,
-           l->n_behind ? "" : " from the first on", ours, bar, ours / bar,
+           l->n_behind ? " of a line taken over" : "", ours, bar, ours / bar,
            barred ? ">= 1" : "none", ok ? "ok" : "short");
     return ok;
 }
