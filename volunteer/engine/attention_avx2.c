@@ -1,17 +1,8 @@
 // Attention over one KV tile with AVX2. See kernels.h for what is computed.
-#include <immintrin.h>
-
+#include "engine/matmul_x86.h"
 #include "engine/twins.h"
 
 enum { SCORE_BITS = 27, LANES = 8 };
-
-static __m256i broadcast4(const void *p)
-{
-    int32_t four;
-
-    __builtin_memcpy(&four, p, sizeof four);
-    return _mm256_set1_epi32(four);
-}
 
 // dot * 2^shift, saturated to +-2^27, for |dot| < 2^21 and any shift: by
 // engine_shift to the right, and to the left after dot was clamped to what
@@ -56,7 +47,7 @@ int32_t engine_scores_avx2(int32_t *s, const int8_t *q, int32_t shift,
 
         // |q| * (k with the sign of q): pairs reach 2*127*127 < 2^15
         for (uint32_t i = 0; i < D; i += 4, k += 64) {
-            __m256i four = broadcast4(q + i), abs = _mm256_abs_epi8(four);
+            __m256i four = x86_broadcast4(q + i), abs = _mm256_abs_epi8(four);
 
             for (int h = 0; h < 2; h++) {
                 __m256i keys = _mm256_load_si256((const void *)(k + 32 * h));
@@ -86,8 +77,8 @@ int32_t engine_scores_avx2(int32_t *s, const int8_t *q, int32_t shift,
 // Four positions' p in 16 bits, twice in each half: p0 p1 p2 p3 p0 p1 p2 p3.
 static __m256i weights4(const uint8_t *low, const uint8_t *high)
 {
-    __m128i l = _mm_cvtepu8_epi16(_mm256_castsi256_si128(broadcast4(low)));
-    __m128i h = _mm_cvtepu8_epi16(_mm256_castsi256_si128(broadcast4(high)));
+    __m128i l = _mm_cvtepu8_epi16(_mm256_castsi256_si128(x86_broadcast4(low)));
+    __m128i h = _mm_cvtepu8_epi16(_mm256_castsi256_si128(x86_broadcast4(high)));
 
     return _mm256_broadcastsi128_si256(_mm_add_epi16(l, _mm_slli_epi16(h, 7)));
 }

@@ -1,19 +1,10 @@
 // Attention over one KV tile with AVX512-VNNI. See kernels.h for what is
 // computed. dpbusd wants one unsigned factor: keys are biased by 128, which is
 // taken out again; the weights of values are unsigned as they are.
-#include <immintrin.h>
-
+#include "engine/matmul_x86.h"
 #include "engine/twins.h"
 
 enum { SCORE_BITS = 27, LANES = 16 };
-
-static __m512i broadcast4(const void *p)
-{
-    int32_t four;
-
-    __builtin_memcpy(&four, p, sizeof four);
-    return _mm512_set1_epi32(four);
-}
 
 // dot * 2^shift, saturated to +-2^27, for |dot| < 2^21 and any shift: by
 // engine_shift to the right, and to the left after dot was clamped to what
@@ -63,7 +54,7 @@ int32_t engine_scores_vnni512(int32_t *s, const int8_t *q, int32_t shift,
         for (uint32_t i = 0; i < D; i += 4, k += 64)
             dot = _mm512_dpbusd_epi32(
                 dot, _mm512_xor_si512(_mm512_load_si512(k), flip),
-                broadcast4(q + i));
+                x86_broadcast4_wide(q + i));
 
         __m512i exp = _mm512_cvtepu8_epi32(
             _mm_load_si128((const void *)(tile->k_exp + t)));
@@ -92,8 +83,10 @@ void engine_mix_vnni512(int32_t *acc, const uint8_t *low, const uint8_t *high,
         for (uint32_t j = 0; j < n_quads; j++, v += (size_t)D * 4) {
             __m512i four = _mm512_load_si512(v);
 
-            lows = _mm512_dpbusd_epi32(lows, broadcast4(low + 4 * j), four);
-            highs = _mm512_dpbusd_epi32(highs, broadcast4(high + 4 * j), four);
+            lows = _mm512_dpbusd_epi32(lows, x86_broadcast4_wide(low + 4 * j),
+                                       four);
+            highs = _mm512_dpbusd_epi32(
+                highs, x86_broadcast4_wide(high + 4 * j), four);
         }
         _mm512_store_si512(acc + i,
                            _mm512_add_epi32(lows, _mm512_slli_epi32(highs, 7)));

@@ -13,22 +13,13 @@
 enum {
     TILE_ROWS = MATMUL_PANEL_ROWS, // sums of products, and as many over groups
     BLOCKS_AHEAD = 2,              // that are asked for
-    PREFETCH_AHEAD =
-        1024 // bytes, for one row: the processor's own stops at each page
+    PREFETCH_AHEAD = 1024 // bytes: the processor's own stops at each page
 };
 
 static inline __m512i mantissas(const uint8_t *m)
 {
     return _mm512_cvtepu8_epi32(
         _mm_load_si128((const __m128i *)(const void *)m));
-}
-
-static inline __m512i broadcast4(const int8_t *q)
-{
-    int32_t four;
-
-    __builtin_memcpy(&four, q, sizeof four);
-    return _mm512_set1_epi32(four);
 }
 
 // dot += the products of four columns. In assembly, because compilers move each
@@ -91,7 +82,8 @@ static void one_row(int32_t *out, const struct matmul_input *in,
 
         for (int k = 0; k < FORMAT_GROUP; k += 4, w += 64, q += 4) {
             _mm_prefetch((const char *)w + PREFETCH_AHEAD, _MM_HINT_T1);
-            dot = _mm512_dpbusd_epi32(dot, _mm512_load_si512(w), broadcast4(q));
+            dot = _mm512_dpbusd_epi32(dot, _mm512_load_si512(w),
+                                      x86_broadcast4_wide(q));
         }
         dot = _mm512_mullo_epi32(dot, mantissas(m));
         acc = _mm512_add_epi32(acc, _mm512_sra_epi32(dot, shift));

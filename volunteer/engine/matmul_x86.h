@@ -1,5 +1,6 @@
-// matmul_x86.h - what the x86 matrix products share: vectors of 8 int32 lanes,
-// mantissas, and the last step. Only for files compiled with AVX2.
+// matmul_x86.h - what the x86 matrix products share, and attention with them:
+// vectors of 8 int32 lanes, or of 16, mantissas, and the last step. Only for
+// files compiled with AVX2.
 #ifndef ENGINE_MATMUL_X86_H
 #define ENGINE_MATMUL_X86_H
 
@@ -19,6 +20,16 @@ static inline __m256i x86_broadcast4(const void *p)
     __builtin_memcpy(&four, p, sizeof four);
     return _mm256_set1_epi32(four);
 }
+
+#if defined(__AVX512F__)
+static inline __m512i x86_broadcast4_wide(const void *p)
+{
+    int32_t four;
+
+    __builtin_memcpy(&four, p, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+#endif
 
 // acc * 2^shift as engine_shift does, for lanes whose shift is not above 0,
 // plus bias. vpsravd fills with the sign from 32 on, which rounds to 0.
